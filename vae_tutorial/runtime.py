@@ -1,0 +1,95 @@
+"""Where code runs and where its randomness comes from.
+
+One place chooses the device, one place turns seeds into generators, and no function here or
+elsewhere in the package changes torch's global generator.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+RandomSource = torch.Generator | int | None
+
+
+def default_device() -> torch.device:
+    """The device to compute on: ``VAE_TUTORIAL_DEVICE`` if it is set, else CUDA if there is one,
+    else the CPU.
+
+    Raises:
+        ValueError: the variable names a device that torch does not know or that is not here.
+    """
+    name = os.environ.get("VAE_TUTORIAL_DEVICE", "").strip()
+    if not name:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(
+            f"VAE_TUTORIAL_DEVICE={name!r} cannot be used ({reason}); "
+            f"set it to 'cpu' or 'cuda', or leave it unset"
+        ) from error
+    return device
+
+
+def chapter_seed(seed: int) -> int:
+    """The seed that a chapter uses where it says ``seed``.
+
+    ``VAE_TUTORIAL_SEED_OFFSET`` (0 unless set) moves all seeds of the book at once, which is how
+    claims are shown to hold for other seeds too.
+    """
+    raw = os.environ.get("VAE_TUTORIAL_SEED_OFFSET", "0")
+    try:
+        offset = int(raw)
+    except ValueError:
+        raise ValueError(
+            f"VAE_TUTORIAL_SEED_OFFSET={raw!r} is not a whole number; set it to one, such as 3"
+        ) from None
+    return seed + 1000 * offset
+
+
+def as_generator(source: RandomSource) -> torch.Generator:
+    """A random generator from a seed, from a generator (returned as it is), or, for ``None``, from
+    fresh entropy of the operating system, as NumPy's ``default_rng`` does."""
+    if isinstance(source, torch.Generator):
+        return source
+    generator = torch.Generator()
+    if source is None:
+        generator.seed()
+    elif isinstance(source, int) and not isinstance(source, bool) and 0 <= source < 2**63:
+        generator.manual_seed(source)
+    else:
+        raise ValueError(
+            f"a random source is a whole number from 0 to 2**63 - 1, a torch.Generator or None, "
+            f"not {source!r}"
+        )
+    return generator
+
+
+def standard_normal(shape: Sequence[int], rng: RandomSource, like: Tensor) -> Tensor:
+    """Noise ``eps ~ N(0, I)`` of the given shape, with the dtype and device of ``like``.
+
+    It is drawn on the generator's own device: a CPU generator gives the same noise to a model on
+    the CPU and to one on a GPU.
+    """
+    rng = as_generator(rng)
+    eps = torch.randn(tuple(shape), generator=rng, device=rng.device, dtype=like.dtype)
+    return eps.to(like.device)
+
+
+@contextmanager
+def forked_seed(source: int) -> Iterator[None]:
+    """Seeds torch's global CPU generator inside the block and restores it afterwards: for torch
+    functions that take no generator, such as the initialization of ``nn.Linear``."""
+    state = torch.random.get_rng_state()
+    torch.random.default_generator.manual_seed(as_generator(source).initial_seed())
+    try:
+        yield
+    finally:
+        torch.random.set_rng_state(state)
