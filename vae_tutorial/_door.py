@@ -1,4 +1,4 @@
-"""Bad input is refused at the door, in one sentence: what was given, what is allowed, what to do."""
+"""Bad input is refused at the door, in one sentence: what came, what is allowed, what to do."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
 """Data sets by name: ``digits = load("digits")``.
 
 A data set has three splits, each a float32 tensor x of shape [N, D] with values in [0, 1] on one
-device, plus labels where there are any. Pixels are either binary (each pixel drawn once from a
-Bernoulli distribution whose mean is the grey value: static binarization) or grey.
+device, plus labels where there are any. Pixels are grey, or made binary in one of two ways that a
+page must name: drawn once from a Bernoulli distribution whose mean is the grey value (static
+binarization, as in the literature), or black where the grey value is above one half.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from torch import Tensor
 from vae_tutorial import _door
 from vae_tutorial.runtime import RandomSource, as_generator, default_device
 
+PIXELS = ("binary", "threshold", "grey")
 MNIST_SHA256 = {
     "train-images-idx3-ubyte": "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
     "train-labels-idx1-ubyte": "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
@@ -110,7 +112,8 @@ def load(
             (Alpaydin & Kaynak 1998), split 1,297 / 200 / 300; or ``"mnist"``, 70,000 digits of
             28×28 pixels (LeCun et al. 1998), split 50,000 / 10,000 / 10,000, read from the folder
             that the environment variable ``VAE_TUTORIAL_DATA`` names.
-        pixels: ``"binary"`` for static binarization, ``"grey"`` for grey values in [0, 1].
+        pixels: ``"binary"`` for static binarization by one draw, ``"threshold"`` for binarization
+            at one half, ``"grey"`` for grey values in [0, 1].
         seed: the seed of the split of the digits and of the binarization.
         device: where the examples go; by default :func:`vae_tutorial.runtime.default_device`.
 
@@ -119,22 +122,24 @@ def load(
         FileNotFoundError: MNIST's files are not where ``VAE_TUTORIAL_DATA`` says.
     """
     _door.one_of("name", name, _LOADERS)
-    _door.one_of("pixels", pixels, ("binary", "grey"))
+    _door.one_of("pixels", pixels, PIXELS)
     rng = as_generator(seed)
     device = default_device() if device is None else device
     grey = _LOADERS[name](rng)
     if pixels == "grey":
         return grey.to(device)
 
-    def drawn(split: Split) -> Split:
-        return replace(split, x=binarize(split.x, rng))
+    def made_binary(split: Split) -> Split:
+        return replace(
+            split, x=binarize(split.x, rng) if pixels == "binary" else (split.x > 0.5).float()
+        )
 
     return replace(
         grey,
-        pixels="binary",
-        train=drawn(grey.train),
-        valid=drawn(grey.valid),
-        test=drawn(grey.test),
+        pixels=pixels,
+        train=made_binary(grey.train),
+        valid=made_binary(grey.valid),
+        test=made_binary(grey.test),
     ).to(device)
 
 
@@ -145,7 +150,7 @@ def _digits(rng: torch.Generator) -> Dataset:
     x = torch.as_tensor(bunch.data / 16.0, dtype=torch.float32)
     labels = torch.as_tensor(bunch.target, dtype=torch.int64)
     order = torch.randperm(len(x), generator=rng)
-    parts = [Split(x[i], labels[i]) for i in order.split([1297, 200, 300])]
+    parts = [Split(x[i], labels[i]) for i in torch.split(order, [1297, 200, 300])]
     return Dataset("digits", "grey", (8, 8), *parts)
 
 

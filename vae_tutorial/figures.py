@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from cycler import cycler
 from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -46,7 +47,7 @@ def use_style() -> None:
         "axes.spines.right": False,
         "axes.titlesize": 12,
         "axes.labelsize": 12,
-        "axes.prop_cycle": plt.cycler(color=[BLUE, ORANGE, GREEN, PURPLE, RED, GREY]),
+        "axes.prop_cycle": cycler(color=[BLUE, ORANGE, GREEN, PURPLE, RED, GREY]),
         "font.size": 12,
         "legend.frameon": False,
         "lines.linewidth": 2.0,
@@ -101,11 +102,11 @@ def latent_scatter(z: Tensor, labels: Tensor, ax: Axes | None = None) -> Figure:
         _, ax = plt.subplots(figsize=(6.0, 5.6))
     for k in np.unique(classes):
         mine = points[classes == k]
-        ax.scatter(*mine.T, s=7, color=PALETTE[k % 10], alpha=0.7, linewidths=0)
+        ax.scatter(mine[:, 0], mine[:, 1], s=7, color=PALETTE[k % 10], alpha=0.7, linewidths=0)
     for k in np.unique(classes):  # above all points
         center = np.median(points[classes == k], axis=0)
         ax.text(
-            *center, str(k), color=PALETTE[k % 10], fontsize=17, fontweight="bold",
+            center[0], center[1], str(k), color=PALETTE[k % 10], fontsize=17, fontweight="bold",
             ha="center", va="center",
             path_effects=[patheffects.withStroke(linewidth=4, foreground="white")],
         )

@@ -11,7 +11,8 @@ Shapes: B examples, D values in an example, J latent dimensions.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +24,7 @@ from vae_tutorial.runtime import default_device, forked_seed
 DECODERS = ("bernoulli", "gaussian", "gaussian_fixed")
 
 
-class DiagonalNormal(Independent):
+class DiagonalNormal(Independent):  # type: ignore[type-arg]
     """N(mu, diag(exp(log_var))): a normal distribution over the last dimension, which remembers
     its parameters ``mu`` and ``log_var``, each [..., J]."""
 
@@ -67,7 +68,7 @@ class BernoulliDecoder(nn.Module):
         self.body = mlp([latent_dim, *hidden])
         self.logits = nn.Linear(hidden[-1], data_dim)
 
-    def forward(self, z: Tensor) -> Independent:
+    def forward(self, z: Tensor) -> Distribution:
         logits = self.logits(self.body(z))  # [..., D]
         return Independent(Bernoulli(logits=logits, validate_args=False), 1, validate_args=False)
 
@@ -90,6 +91,9 @@ class GaussianDecoder(nn.Module):
 
     Source: Kingma & Welling (2014), appendix C.2.
     """
+
+    fixed_log_var: Tensor
+    min_log_var: Tensor
 
     def __init__(
         self,
@@ -124,7 +128,8 @@ class VAE(nn.Module):
         latent_dim: J, the dimension of z.
     """
 
-    settings: dict[str, object] | None = None  # how `VAE.mlp` built this model
+    settings: dict[str, Any] | None = None  # how `VAE.mlp` built this model
+    _zero: Tensor
 
     def __init__(self, encoder: nn.Module, decoder: nn.Module, latent_dim: int) -> None:
         super().__init__()
@@ -223,8 +228,8 @@ class VAE(nn.Module):
             ValueError: x has another shape, NaN, or values outside the decoder's support.
         """
         width = self.settings["data_dim"] if self.settings else None
-        _door.batch("x", x, width)  # type: ignore[arg-type]
-        refuse = getattr(self.decoder, "check_data", None)
+        _door.batch("x", x, width)
+        refuse: Callable[[Tensor], None] | None = getattr(self.decoder, "check_data", None)
         if refuse is not None:
             refuse(x)
         return x

@@ -32,7 +32,10 @@ class Progress:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
     ) -> None:
         if self._output is not None:
             self._output.close()
@@ -95,7 +98,8 @@ class _JupyterLine:
 
     def _line(self, epoch: int, text: str) -> dict[str, str]:
         done = 20 * epoch // self._epochs
-        return {"text/plain": f"epoch {epoch}/{self._epochs} {'━' * done}{'·' * (20 - done)} {text}"}
+        bar = "━" * done + "·" * (20 - done)
+        return {"text/plain": f"epoch {epoch}/{self._epochs} {bar} {text}"}
 
     def show(self, epoch: int, text: str) -> None:
         self._handle.update(self._line(epoch, text), raw=True)

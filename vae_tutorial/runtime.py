@@ -88,7 +88,7 @@ def forked_seed(source: int) -> Iterator[None]:
     """Seeds torch's global CPU generator inside the block and restores it afterwards: for torch
     functions that take no generator, such as the initialization of ``nn.Linear``."""
     state = torch.random.get_rng_state()
-    torch.random.default_generator.manual_seed(as_generator(source).initial_seed())
+    torch.random.set_rng_state(as_generator(source).get_state())
     try:
         yield
     finally:

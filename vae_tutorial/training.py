@@ -90,13 +90,13 @@ def fit(
     with Progress(epochs, shown=progress) as bar:
         for epoch in range(1, epochs + 1):
             total = torch.zeros(2, device=model.device)
-            for index in torch.randperm(len(x), generator=rng).split(batch_size):
+            for index in torch.split(torch.randperm(len(x), generator=rng), batch_size):
                 batch = x[index.to(model.device)]
                 batch = transform(batch, rng) if transform else batch
                 terms = elbo_terms(model, batch, 1, rng)
                 loss = -terms.weighted(beta).mean()
                 optimizer.zero_grad()
-                loss.backward()
+                loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
                 total += torch.stack([terms.reconstruction.sum(), terms.kl.sum()]).detach()
             reconstruction, kl = (total / len(x)).tolist()
