@@ -18,6 +18,7 @@ import torch
 import traitlets
 from numpy.typing import NDArray
 
+from vae_tutorial.figures import PALETTE
 from vae_tutorial.model import VAE
 from vae_tutorial.widgets import _layers, _still
 
@@ -88,7 +89,7 @@ class LatentExplorer(anywidget.AnyWidget):  # type: ignore[misc]
         names = [str(k) for k in range(count)] if classes is None else list(classes)
         if len(names) < count:
             raise ValueError(f"classes names {len(names)} classes, but labels has {count}")
-        colors = [_still.PALETTE[k % len(_still.PALETTE)] for k in range(max(len(names), 1))]
+        colors = [_still.legible(PALETTE[k % len(PALETTE)]) for k in range(max(len(names), 1))]
         super().__init__(
             weights=_layers.float16_bytes([a for k in self._layers for a in (k.weight, k.bias)]),
             layers=[layer.description for layer in self._layers],

@@ -1,0 +1,111 @@
+"""The chapters' markup, unwrapped for slides: equation numbers, citations, titles, boxes.
+
+nbconvert knows plain Markdown only; what the chapters use beyond it is written out here, with the
+same equation numbers as on the site.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from pybtex.database import Entry, parse_file
+from pybtex.richtext import Text
+
+TICK = re.compile(r"✓ (?P<label>[\w-]+)(?P<rest>.*)")
+LABELED = re.compile(r"\$\$(?P<latex>(?:(?!\$\$).)+?)\$\$[ \t]*\((?P<label>[\w:-]+)\)", re.S)
+ROLE = re.compile(r"\{(?P<role>[a-z:]+)\}`(?P<text>[^`]+)`")
+BOX = re.compile(
+    r"^(?P<fence>`{3,}|:{3,})\{(?P<kind>\w+)\}[ \t]*(?P<title>.*)\n"
+    r"(?P<options>(?::[\w-]+:.*\n)*)(?P<body>(?:.*\n)*?)(?P=fence)[ \t]*$",
+    re.M,
+)
+
+
+@dataclass(frozen=True)
+class Book:
+    """What a chapter's text may refer to."""
+
+    numbers: dict[str, dict[str, int]]  # page -> equation label -> number on that page
+    titles: dict[str, str]  # page -> title
+    citations: dict[str, tuple[str, str]]  # key -> authors, year
+
+    @classmethod
+    def read(cls, root: Path) -> Book:
+        numbers, titles = {}, {}
+        for path in sorted([*root.glob("*.md"), *(root / "chapters").iterdir()]):
+            if path.suffix not in (".md", ".ipynb"):
+                continue
+            text = _markdown(path)
+            labels = [found["label"] for found in LABELED.finditer(text)]
+            numbers[path.stem] = {label: n for n, label in enumerate(labels, 1)}
+            heading = re.search(r"^# (.+)$", text, re.M)
+            titles[path.stem] = heading[1].strip() if heading else path.stem
+        entries = parse_file(str(root / "references.bib"), "bibtex").entries
+        return cls(numbers, titles, {key: _citation(entry) for key, entry in entries.items()})
+
+    def number(self, label: str, page: str) -> int | None:
+        return self.numbers.get(page, {}).get(label)
+
+    def reference(self, label: str, page: str) -> str:
+        """An equation's number, with its chapter where that is another one."""
+        if own := self.number(label, page):
+            return f"({own})"
+        for other, labels in self.numbers.items():
+            if label in labels:
+                return f"({labels[label]}) of “{self.titles[other]}”"
+        raise KeyError(f"no equation is labeled {label}")
+
+
+def unwrap(text: str, book: Book, page: str) -> str:
+    """Plain Markdown with TeX for the Markdown and TeX of a chapter's cell."""
+    text = BOX.sub(lambda found: _box(found), text + "\n")
+    text = LABELED.sub(lambda found: _numbered(found, book, page), text)
+    return ROLE.sub(lambda found: _role(found, book, page), text).strip()
+
+
+def _markdown(path: Path) -> str:
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".md":
+        return text
+    cells = json.loads(text)["cells"]
+    return "\n\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "markdown")
+
+
+def _citation(entry: Entry) -> tuple[str, str]:
+    people = entry.persons.get("author") or entry.persons.get("editor") or []
+    names = [str(Text.from_latex(" ".join([*p.prelast_names, *p.last_names]))) for p in people]
+    authors = f"{names[0]} et al." if len(names) > 2 else " & ".join(names)
+    return authors, entry.fields.get("year", "n.d.")
+
+
+def _numbered(found: re.Match[str], book: Book, page: str) -> str:
+    number = book.number(found["label"], page)
+    tag = f"\\tag{{{number}}}" if number else ""
+    return f"$${found['latex'].rstrip()} {tag}\n$$"
+
+
+def _role(found: re.Match[str], book: Book, page: str) -> str:
+    role, text = found["role"], found["text"]
+    if role == "eq":
+        return book.reference(text, page)
+    if role.startswith("cite"):
+        works = [book.citations[key.strip()] for key in text.split(",")]
+        if role == "cite:t":
+            return " and ".join(f"{authors} ({year})" for authors, year in works)
+        return "(" + "; ".join(f"{authors}, {year}" for authors, year in works) + ")"
+    named = re.fullmatch(r"(.+?)\s*<(.+)>", text, re.S)
+    if named:
+        return named[1]
+    return book.titles.get(Path(text).stem, text) if role == "doc" else text
+
+
+def _box(found: re.Match[str]) -> str:
+    kind, options = found["kind"], found["options"]
+    if "dropdown" in options:
+        return ""
+    title = found["title"].strip() or kind.capitalize()
+    body = found["body"].strip()
+    return f'<div class="box {kind}">\n\n**{title}**\n\n{body}\n\n</div>\n'

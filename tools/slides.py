@@ -1,0 +1,123 @@
+"""Build a reveal.js deck from each notebook that has slides.
+
+    python tools/slides.py --out _build/html/slides chapters/*.ipynb
+
+The decks use the site's own scripts and style (../_static), so the book is built first. What the
+cells' metadata ask for is described in CONTRIBUTING.md; the template is web/templates/deck.
+"""
+
+from __future__ import annotations
+
+import argparse
+import html
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import nbformat
+from nbconvert.exporters import SlidesExporter
+from nbformat import NotebookNode
+from slide_text import TICK, Book, unwrap
+from traitlets.config import Config
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def slide_type(cell: NotebookNode) -> str:
+    return str(cell.metadata.get("slideshow", {}).get("slide_type", "-"))
+
+
+def has_deck(nb: NotebookNode) -> bool:
+    return any(slide_type(cell) == "slide" for cell in nb.cells)
+
+
+def deck_cells(cell: NotebookNode, book: Book, chapter: str) -> list[NotebookNode]:
+    """What becomes of one cell: itself, text above it, speaker notes after it."""
+    kind, options = slide_type(cell), cell.metadata.get("slide", {})
+    if kind == "skip":
+        return []
+    cells, text = [cell], options.get("text")
+    if cell.cell_type == "markdown":
+        cell.source = unwrap(cell.source if text is None else text, book, chapter)
+    else:
+        tags = set(cell.metadata.get("tags", []))
+        if options.get("hide_input") or tags & {"hide-input", "remove-input"}:
+            cell["transient"] = {"remove_source": True}
+        cell.outputs = [o for o in map(_output(cell, book, chapter), cell.outputs) if o]
+        if text is not None:
+            above = nbformat.v4.new_markdown_cell(unwrap(text, book, chapter))
+            above.metadata["slideshow"] = {"slide_type": kind}
+            cell.metadata["slideshow"] = {"slide_type": "-"}
+            cells = [above, cell]
+    if notes := options.get("notes"):
+        aside = nbformat.v4.new_markdown_cell(unwrap(notes, book, chapter))
+        aside.metadata["slideshow"] = {"slide_type": "notes"}
+        cells.append(aside)
+    return cells
+
+
+def _output(cell: NotebookNode, book: Book, chapter: str):  # noqa: ANN202 - a closure
+    alt = cell.metadata.get("mystnb", {}).get("image", {}).get("alt", "")
+
+    def prepare(output: NotebookNode) -> NotebookNode | None:
+        if output.output_type == "stream":
+            if output.name == "stderr":
+                return None
+            ticks = [TICK.fullmatch(line) for line in output.text.strip().splitlines()]
+            if ticks and all(ticks):
+                rows = "".join(f"<li>{_tick(t, book, chapter)}</li>" for t in ticks if t)
+                return nbformat.v4.new_output(
+                    "display_data", {"text/html": f'<ul class="ticks">{rows}</ul>'}
+                )
+        elif "image/png" in output.get("data", {}):
+            output.metadata["image/png"] = {"alt": alt}
+        return output
+
+    return prepare
+
+
+def _tick(tick: re.Match[str], book: Book, chapter: str) -> str:
+    number = book.number(tick["label"], chapter)
+    name = f"({number}) " if number else ""
+    return f'<span class="tick">✓</span> {name}{html.escape(tick["label"] + tick["rest"])}'
+
+
+def exporter() -> SlidesExporter:
+    config = Config()
+    config.SlidesExporter.template_name = "deck"
+    config.SlidesExporter.extra_template_basedirs = [str(ROOT / "web" / "templates")]
+    config.SlidesExporter.exclude_input_prompt = True
+    config.SlidesExporter.exclude_output_prompt = True
+    config.CSSHTMLHeaderPreprocessor.style = "a11y-high-contrast-light"
+    return SlidesExporter(config=config)
+
+
+def build(path: Path, out: Path, book: Book) -> Path | None:
+    """Write one deck; None where the notebook has no slides."""
+    nb = nbformat.read(path, as_version=4)
+    if not has_deck(nb):
+        return None
+    nb.cells = [made for cell in nb.cells for made in deck_cells(cell, book, path.stem)]
+    nb.metadata["title"] = book.titles[path.stem]
+    body, _ = exporter().from_notebook_node(nb, {"metadata": {"name": path.stem}})
+    target = out / f"{path.stem}.html"
+    out.mkdir(parents=True, exist_ok=True)
+    target.write_text(body, encoding="utf-8")
+    return target
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("notebooks", nargs="*", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
+    options = parser.parse_args(arguments)
+    book = Book.read(ROOT)
+    for path in options.notebooks:
+        if target := build(path, options.out, book):
+            print(f"{target}: {target.stat().st_size >> 10} KiB")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
