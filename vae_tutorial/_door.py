@@ -15,8 +15,9 @@ def positive_int(name: str, value: object) -> int:
     return value
 
 
-def finite_number(name: str, value: object, *, above: float | None = None,
-                  at_least: float | None = None) -> float:
+def finite_number(
+    name: str, value: object, *, above: float | None = None, at_least: float | None = None
+) -> float:
     bound = f" above {above:g}" if above is not None else ""
     bound = f" of at least {at_least:g}" if at_least is not None else bound
     ok = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

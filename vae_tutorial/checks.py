@@ -69,25 +69,24 @@ def identical(left: Any, right: Any) -> Check:
 def close(left: ArrayLike, right: ArrayLike, *, rtol: float = 1e-6, atol: float = 1e-9) -> Check:
     """Numbers that agree: |left − right| ≤ atol + rtol |right|, everywhere and finite."""
     a, b = _pair(left, right)
-    excess = np.abs(a - b) - (atol + rtol * np.abs(b))
+    with np.errstate(invalid="ignore"):
+        excess = np.abs(a - b) - (atol + rtol * np.abs(b))
     ok = bool(np.isfinite(a).all() and np.isfinite(b).all() and (excess <= 0).all())
-    worst = int(np.argmax(np.where(np.isfinite(excess), excess, math.inf)))
-    how = f"equal within rtol {rtol:g}, atol {atol:g}"
-    return Check(ok, how, f"worst at index {worst}: {a.flat[worst]!r} against {b.flat[worst]!r}")
+    return Check(ok, f"equal within rtol {rtol:g}, atol {atol:g}", _worst(a, b, excess))
 
 
 def at_most(left: ArrayLike, right: ArrayLike, *, atol: float = 0.0) -> Check:
     """An inequality: left ≤ right + atol, everywhere and finite."""
     a, b = _pair(left, right)
     ok = bool(np.isfinite(a).all() and np.isfinite(b).all() and (a <= b + atol).all())
-    worst = int(np.argmax(a - b))
-    detail = f"worst at index {worst}: {a.flat[worst]!r} against {b.flat[worst]!r}"
-    return Check(ok, f"at most, at {a.size} point{'s' if a.size > 1 else ''}", detail)
+    with np.errstate(invalid="ignore"):
+        excess = a - b
+    return Check(
+        ok, f"at most, at {a.size} point{'s' if a.size > 1 else ''}", _worst(a, b, excess)
+    )
 
 
-def estimates(
-    samples: ArrayLike, target: ArrayLike, *, standard_errors: float = 5.0
-) -> Check:
+def estimates(samples: ArrayLike, target: ArrayLike, *, standard_errors: float = 5.0) -> Check:
     """A Monte Carlo estimate: |mean − target| within so many standard errors of the mean.
 
     ``samples`` [S] or [S, ...] are independent along the first axis, with a finite variance;
@@ -101,9 +100,9 @@ def estimates(
             f"not shape {x.shape}"
         )
     t = np.broadcast_to(_array(target), x.shape[1:])
-    mean, error = x.mean(0), x.std(0, ddof=1) / math.sqrt(x.shape[0])
-    ok = bool(np.isfinite(mean).all() and (error > 0).all())
     with np.errstate(divide="ignore", invalid="ignore"):
+        mean, error = x.mean(0), x.std(0, ddof=1) / math.sqrt(x.shape[0])
+        ok = bool(np.isfinite(mean).all() and (error > 0).all())
         z = np.atleast_1d((mean - t) / error)
     ok = ok and bool((np.abs(z) <= standard_errors).all())
     worst = int(np.argmax(np.abs(z)))
@@ -112,6 +111,12 @@ def estimates(
         f"{np.atleast_1d(t).flat[worst]:.6g}"
     )
     return Check(ok, f"estimated within {standard_errors:g} standard errors", detail)
+
+
+def _worst(a: NDArray[np.float64], b: NDArray[np.float64], excess: NDArray[np.float64]) -> str:
+    """Where two sides differ most, for the error message."""
+    worst = int(np.argmax(np.where(np.isnan(excess), math.inf, excess)))
+    return f"worst at index {worst}: {float(a.flat[worst])!r} against {float(b.flat[worst])!r}"
 
 
 def _array(value: Any) -> NDArray[np.float64]:

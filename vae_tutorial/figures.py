@@ -24,35 +24,50 @@ from vae_tutorial.model import VAE
 from vae_tutorial.training import History
 
 BLUE, ORANGE, GREEN, RED, PURPLE, GREY = (
-    "#0072B2", "#D55E00", "#009E73", "#B2182B", "#7B5EA7", "#6B7280",
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+    "#B2182B",
+    "#7B5EA7",
+    "#6B7280",
 )
 """The book's colors for lines: of Okabe & Ito's palette, the ones with contrast on white."""
 
 PALETTE = (
-    "#332288", "#88CCEE", "#44AA99", "#117733", "#999933",
-    "#DDCC77", "#CC6677", "#882255", "#AA4499", "#777777",
+    "#332288",
+    "#88CCEE",
+    "#44AA99",
+    "#117733",
+    "#999933",
+    "#DDCC77",
+    "#CC6677",
+    "#882255",
+    "#AA4499",
+    "#777777",
 )
 """Ten colors for ten classes: Paul Tol's scheme "muted", for any color vision."""
 
 
 def use_style() -> None:
     """Sets matplotlib to the book's style: call it once, in a chapter's setup cell."""
-    plt.rcParams.update({
-        "figure.figsize": (7.0, 4.0),
-        "figure.dpi": 110,
-        "savefig.dpi": 110,
-        "figure.facecolor": "white",
-        "figure.constrained_layout.use": True,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.titlesize": 12,
-        "axes.labelsize": 12,
-        "axes.prop_cycle": cycler(color=[BLUE, ORANGE, GREEN, PURPLE, RED, GREY]),
-        "font.size": 12,
-        "legend.frameon": False,
-        "lines.linewidth": 2.0,
-        "image.cmap": "gray_r",
-    })
+    plt.rcParams.update(
+        {
+            "figure.figsize": (7.0, 4.0),
+            "figure.dpi": 110,
+            "savefig.dpi": 110,
+            "figure.facecolor": "white",
+            "figure.constrained_layout.use": True,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.titlesize": 12,
+            "axes.labelsize": 12,
+            "axes.prop_cycle": cycler(color=[BLUE, ORANGE, GREEN, PURPLE, RED, GREY]),
+            "font.size": 12,
+            "legend.frameon": False,
+            "lines.linewidth": 2.0,
+            "image.cmap": "gray_r",
+        }
+    )
 
 
 def show_images(
@@ -106,8 +121,14 @@ def latent_scatter(z: Tensor, labels: Tensor, ax: Axes | None = None) -> Figure:
     for k in np.unique(classes):  # above all points
         center = np.median(points[classes == k], axis=0)
         ax.text(
-            center[0], center[1], str(k), color=PALETTE[k % 10], fontsize=17, fontweight="bold",
-            ha="center", va="center",
+            center[0],
+            center[1],
+            str(k),
+            color=PALETTE[k % 10],
+            fontsize=17,
+            fontweight="bold",
+            ha="center",
+            va="center",
             path_effects=[patheffects.withStroke(linewidth=4, foreground="white")],
         )
     ax.set(xlabel="$z_1$", ylabel="$z_2$", aspect="equal")

@@ -43,9 +43,7 @@ def save_model(model: VAE, path: str | os.PathLike[str]) -> None:
         raise
 
 
-def load_model(
-    path: str | os.PathLike[str], device: torch.device | str | None = None
-) -> VAE:
+def load_model(path: str | os.PathLike[str], device: torch.device | str | None = None) -> VAE:
     """Builds the model that :func:`save_model` wrote; it gives identical outputs.
 
     Raises:

@@ -26,8 +26,10 @@ def test_digits_are_scikit_learns_each_once():
     digits = data.load("digits", pixels="grey", seed=3, device="cpu")
     ours = torch.cat([s.x for s in (digits.train, digits.valid, digits.test)]).numpy() * 16
     theirs = load_digits().data
-    assert (np.sort(ours.view("V256").ravel()) == np.sort(
-        theirs.astype(np.float32).view("V256").ravel())).all()
+    assert (
+        np.sort(ours.view("V256").ravel())
+        == np.sort(theirs.astype(np.float32).view("V256").ravel())
+    ).all()
 
 
 def test_labels_stay_with_their_images():
@@ -88,7 +90,9 @@ def test_binarize_refuses_what_is_no_grey_value(bad):
 
 def test_mnist_says_what_to_put_where(monkeypatch, tmp_path):
     monkeypatch.setenv("VAE_TUTORIAL_DATA", str(tmp_path))
-    with pytest.raises(FileNotFoundError, match="MNIST's four .gz files into a folder named mnist"):
+    with pytest.raises(
+        FileNotFoundError, match="MNIST's four .gz files into a folder named mnist"
+    ):
         data.load("mnist")
     monkeypatch.delenv("VAE_TUTORIAL_DATA")
     with pytest.raises(FileNotFoundError, match="VAE_TUTORIAL_DATA"):

@@ -104,6 +104,8 @@ def test_encode_says_what_an_encoder_must_return(vae):
 
 def test_grey_pixels_are_refused_by_bernoulli_and_taken_by_gaussian(vae):
     grey = torch.full((2, 6), 0.25)
-    with pytest.raises(ValueError, match=r"12 values that are neither 0 nor 1 \(the first is 0.25\)"):
+    with pytest.raises(
+        ValueError, match=r"12 values that are neither 0 nor 1 \(the first is 0.25\)"
+    ):
         vae.check_data(grey)
     assert VAE.mlp(6, 2, decoder="gaussian", device="cpu").check_data(grey) is grey

@@ -62,8 +62,10 @@ def test_forked_seed_restores_the_global_generator():
 
 
 def test_import_loads_nothing_heavy():
-    code = "import sys, vae_tutorial; print([m for m in sys.modules if m in " \
-           "('torch', 'sklearn', 'matplotlib', 'sympy', 'anywidget', 'IPython')])"
+    code = (
+        "import sys, vae_tutorial; print([m for m in sys.modules if m in "
+        "('torch', 'sklearn', 'matplotlib', 'sympy', 'anywidget', 'IPython')])"
+    )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
 

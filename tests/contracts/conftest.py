@@ -1,0 +1,7 @@
+"""Lets the contracts import their reader and the tools."""
+
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parents[1])]
