@@ -95,7 +95,9 @@ print(json.dumps({
 """
     said = json.loads(run(installed, "-c", code, cwd=tmp_path))
     assert "site-packages" in said["file"] and not said["file"].startswith(str(ROOT))
-    assert re.search(rf'^version = "{said["version"]}"$', (ROOT / "pyproject.toml").read_text(), re.M)
+    assert re.search(
+        rf'^version = "{said["version"]}"$', (ROOT / "pyproject.toml").read_text(), re.M
+    )
     assert said["script"] > 1000 and said["score"] < 0 and said["elbo"] < 0
 
 
@@ -103,7 +105,11 @@ def test_the_package_alone_needs_no_matplotlib(empty, wheel, tmp_path):
     metadata = zipfile.ZipFile(wheel)
     (name,) = [n for n in metadata.namelist() if n.endswith("METADATA")]
     lines = metadata.read(name).decode().splitlines()
-    always = [x.split(":")[1].strip() for x in lines if x.startswith("Requires-Dist") and "extra" not in x]
+    always = [
+        x.split(":")[1].strip()
+        for x in lines
+        if x.startswith("Requires-Dist") and "extra" not in x
+    ]
     assert len(always) <= 6 and not [x for x in always if "==" in x], always
     assert not [x for x in always if x.startswith(("matplotlib", "anywidget", "sympy"))]
 
@@ -131,7 +137,9 @@ def test_the_setup_cell_on_colab_installs_the_package_and_leaves_torch_alone(
     (tmp_path / "google").mkdir()
     (tmp_path / "google" / "colab.py").write_text("")
     script.write_text(
-        "import google.colab\n" + source + "\nimport vae_tutorial\nprint('ready', vae_tutorial.__file__)"
+        "import google.colab\n"
+        + source
+        + "\nimport vae_tutorial\nprint('ready', vae_tutorial.__file__)"
     )
     said = run(
         installed, "-m", "IPython", script, cwd=tmp_path,

@@ -1,0 +1,143 @@
+"""The repository: one address, one version, honest pins, imports that run one way, a README that
+works."""
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+# a module may import what stands to its left
+ORDER = ["runtime", "_door", "data", "model", "storage", "pretrained", "objectives", "progress",
+         "training", "figures", "widgets"]  # fmt: skip
+TEXT = {".py", ".md", ".toml", ".yml", ".yaml", ".cfg", ".cff", ".txt", ".ipynb", ".js", ".css",
+        ".html", ".j2", ".json", ".bib", ".svg", ""}  # fmt: skip
+
+
+def tracked() -> list[Path]:
+    names = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    return [ROOT / n for n in names.split("\0") if n and (ROOT / n).is_file()]
+
+
+def own_text() -> dict[str, str]:
+    return {
+        str(p.relative_to(ROOT)): p.read_text()
+        for p in tracked()
+        if p.suffix in TEXT and "vendor" not in p.parts
+    }
+
+
+def test_the_repositorys_address_has_one_source():
+    address = PROJECT["urls"]["Repository"]
+    name = address.rsplit("/", 1)[1]
+    owner = address.removesuffix(f"/{name}").rsplit("/", 1)[1]
+    mentions = {
+        (path, found)
+        for path, text in own_text().items()
+        for found in re.findall(rf"github\.com/([\w.-]+/{re.escape(name)})\b", text)
+    }
+    assert {found for _, found in mentions} == {f"{owner}/{name}"}, mentions
+    places = {path for path, _ in mentions}
+    assert {"_config.yml", "README.md", "CITATION.cff"} <= places
+    assert {str(p.relative_to(ROOT)) for p in (ROOT / "chapters").glob("*.ipynb")} <= places
+
+
+def test_the_version_is_the_same_everywhere():
+    version = PROJECT["version"]
+    assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text()
+    assert re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.M)[1] == version
+
+
+def test_the_pins_cover_the_package_and_name_no_build_of_one_machine():
+    text = (ROOT / "requirements.txt").read_text()
+    assert text.startswith("#") and "make requirements" in text.split("\n\n")[0]
+    pins = dict(re.findall(r"^([\w.-]+)==(\S+)$", text, re.M))
+    names = {name.lower().replace("_", "-") for name in pins}
+    extras = PROJECT["optional-dependencies"].values()
+    for wanted in [*PROJECT["dependencies"], *(d for extra in extras for d in extra)]:
+        name = re.match(r"[\w.-]+", wanted)[0].lower().replace("_", "-")
+        assert name in names, wanted
+    assert pins["torch"] == "2.13.0"
+    assert not [n for n in pins if n.startswith(("nvidia", "cuda", "triton"))]
+    assert "+" not in "".join(pins.values())
+
+
+def test_nothing_names_a_machine_or_a_package_index():
+    """Binder's environment is the one place that may name an index."""
+    hosts = r"pypi\.o" r"rg|pythonho" r"sted|registry\.npm" r"js|deb\.debian|download\.pytor" r"ch"
+    bad = re.compile(rf"{hosts}|(?<![\w.])/(?:home|root|Users)/\w")
+    found = {
+        f"{path}: {m[0]}"
+        for path, text in own_text().items()
+        if not path.startswith(("binder/", "tests/contracts/"))
+        for m in bad.finditer(text)
+    }
+    assert not found
+
+
+@pytest.mark.parametrize("name", [*ORDER, "checks"])
+def test_imports_run_one_way(name):
+    package = ROOT / "vae_tutorial"
+    files = sorted((package / name).glob("*.py")) or [package / f"{name}.py"]
+    allowed = set() if name == "checks" else {*ORDER[: ORDER.index(name)], name}
+    for file in files:
+        tree = ast.parse(file.read_text())
+        guarded = {
+            inner
+            for node in ast.walk(tree)
+            if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+            for inner in ast.walk(node)
+        }
+        for node in ast.walk(tree):
+            if not isinstance(node, ast.ImportFrom) or node in guarded or not node.module:
+                continue
+            if node.module == "vae_tutorial":
+                used = {alias.name for alias in node.names}
+            elif node.module.startswith("vae_tutorial."):
+                used = {node.module.split(".")[1]}
+            else:
+                continue
+            assert used <= allowed, f"{file.name} imports {used - allowed}"
+
+
+def test_every_module_is_in_the_order_and_short():
+    package = ROOT / "vae_tutorial"
+    modules = {p.stem for p in package.glob("*.py")} | {
+        p.parent.name for p in package.glob("*/__init__.py")
+    }
+    assert modules - {"__init__", "checks"} == set(ORDER)
+    long = [p.name for p in package.rglob("*.py") if len(p.read_text().splitlines()) > 280]
+    assert not long
+
+
+def test_the_readmes_code_runs_and_learns():
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    assert len(blocks) == 1
+    said = subprocess.run(
+        [sys.executable, "-c", blocks[0]], capture_output=True, text=True, check=True
+    ).stdout
+    value, kl = map(float, re.findall(r"-?\d+\.\d", said))
+    assert -22.5 < value < -18 and 1.5 < kl < 6  # independent pixels reach -24.5
+
+
+def test_links_in_the_root_documents_resolve():
+    for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md"):
+        for target in re.findall(r"\]\((?!https?://|#)([^)]+)\)", (ROOT / name).read_text()):
+            assert (ROOT / target).exists(), f"{name}: {target}"
+
+
+def test_the_commands_that_the_documents_name_exist():
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.M))
+    for name in ("README.md", "CONTRIBUTING.md"):
+        named = set(re.findall(r"\bmake ([a-z]+)\b", (ROOT / name).read_text()))
+        assert named - {"up"} <= targets, named - targets
+    assert "exec make test" in (ROOT / ".ci/run").read_text() or re.search(
+        r"^make test$", (ROOT / ".ci/run").read_text(), re.M
+    )
