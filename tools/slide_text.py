@@ -28,7 +28,7 @@ BOX = re.compile(
 class Book:
     """What a chapter's text may refer to."""
 
-    numbers: dict[str, dict[str, int]]  # page -> equation label -> number on that page
+    numbers: dict[str, dict[str, str]]  # page -> equation label -> number on that page
     titles: dict[str, str]  # page -> title
     citations: dict[str, tuple[str, str]]  # key -> authors, year
 
@@ -40,22 +40,22 @@ class Book:
                 continue
             text = _markdown(path)
             labels = [found["label"] for found in LABELED.finditer(text)]
-            numbers[path.stem] = {label: n for n, label in enumerate(labels, 1)}
+            chapter = re.match(r"(\d+)_", path.stem)
+            prefix = f"{int(chapter[1])}." if chapter else ""
+            numbers[path.stem] = {label: f"{prefix}{n}" for n, label in enumerate(labels, 1)}
             heading = re.search(r"^# (.+)$", text, re.M)
             titles[path.stem] = heading[1].strip() if heading else path.stem
         entries = parse_file(str(root / "references.bib"), "bibtex").entries
         return cls(numbers, titles, {key: _citation(entry) for key, entry in entries.items()})
 
-    def number(self, label: str, page: str) -> int | None:
+    def number(self, label: str, page: str) -> str | None:
         return self.numbers.get(page, {}).get(label)
 
     def reference(self, label: str, page: str) -> str:
-        """An equation's number, with its chapter where that is another one."""
-        if own := self.number(label, page):
-            return f"({own})"
-        for other, labels in self.numbers.items():
+        """An equation's number in brackets; chapters have their own, so one is enough."""
+        for labels in [self.numbers.get(page, {}), *self.numbers.values()]:
             if label in labels:
-                return f"({labels[label]}) of “{self.titles[other]}”"
+                return f"({labels[label]})"
         raise KeyError(f"no equation is labeled {label}")
 
 

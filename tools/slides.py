@@ -57,7 +57,7 @@ def deck_cells(cell: NotebookNode, book: Book, chapter: str) -> list[NotebookNod
     return cells
 
 
-def _output(cell: NotebookNode, book: Book, chapter: str):  # noqa: ANN202 - a closure
+def _output(cell: NotebookNode, book: Book, chapter: str):
     alt = cell.metadata.get("mystnb", {}).get("image", {}).get("alt", "")
 
     def prepare(output: NotebookNode) -> NotebookNode | None:

@@ -34,6 +34,13 @@ class Package:
     root: str = ""
 
 
+def latin_and_greek(name: str, *styles: str) -> list[str]:
+    """The variable-weight files of a font for the two scripts that the book uses."""
+    return [
+        f"files/{name}-{script}-wght-{s}.woff2" for script in ("latin", "greek") for s in styles
+    ]
+
+
 # the TeX extensions that MathJax's autoloader may ask for
 AUTOLOADED = [
     "action",
@@ -75,6 +82,16 @@ PACKAGES = (
         "5.2.1",
         "reveal",
         ("LICENSE", "dist/reveal.js", "dist/reveal.css", "plugin/notes/notes.js"),
+    ),
+    *(
+        Package(
+            f"@fontsource-variable/{name}", version, f"fonts/{name}", ("LICENSE", *files), "files/"
+        )
+        for name, version, files in (
+            ("source-sans-3", "5.3.0", latin_and_greek("source-sans-3", "normal", "italic")),
+            ("source-serif-4", "5.3.1", latin_and_greek("source-serif-4", "normal")),
+            ("jetbrains-mono", "5.3.0", latin_and_greek("jetbrains-mono", "normal")),
+        )
     ),
 )
 

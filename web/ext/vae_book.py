@@ -1,6 +1,7 @@
 """What this book adds to Sphinx: still pictures behind widgets, ticks, links to the slides.
 
-It also takes out scripts that are listed twice, which would be an error in the reader's browser.
+It numbers equations by chapter, and takes out scripts that Sphinx lists twice: the second would be
+an error in the reader's browser.
 """
 
 from __future__ import annotations
@@ -62,6 +63,32 @@ class Ticks(SphinxPostTransform):
         return f"{mark} <span>{link}{rest}</span>"
 
 
+def chapter_number(docname: str) -> int | None:
+    """4 for chapters/04_kl_divergence, None for pages that are no numbered chapter."""
+    found = re.match(r"(\d+)_", Path(docname).name)
+    return int(found[1]) if found else None
+
+
+def number_equations(app: Sphinx, doctree: nodes.document) -> None:
+    """Equations count within their chapter: (4.1), (4.2), …"""
+    chapter = chapter_number(app.env.docname)
+    domain = app.env.get_domain("math")
+    labeled = [node for node in doctree.findall(nodes.math_block) if node.get("label")]
+    for count, node in enumerate(labeled, 1):
+        node["number"] = f"{chapter}.{count}" if chapter else str(count)
+        domain.data["objects"][node["label"]] = (app.env.docname, node["number"])
+
+
+def name_chapter(
+    app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any
+) -> None:
+    """A chapter's number stands above its title."""
+    number = chapter_number(pagename)
+    if doctree is not None and number and "body" in context:
+        kicker = f'<p class="chapter-number">Chapter {number}</p>\n<h1>'
+        context["body"] = context["body"].replace("<h1>", kicker, 1)
+
+
 def _raw(text: str) -> nodes.raw:
     return nodes.raw("", text, format="html")
 
@@ -110,6 +137,8 @@ def drop_double_scripts(
 def setup(app: Sphinx) -> dict[str, bool]:
     app.add_post_transform(StillBehindWidget)
     app.add_post_transform(Ticks)
+    app.connect("doctree-read", number_equations)
+    app.connect("html-page-context", name_chapter)
     app.connect("html-page-context", link_deck, priority=600)
     app.connect("html-page-context", drop_double_scripts, priority=900)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
