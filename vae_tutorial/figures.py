@@ -157,11 +157,12 @@ def manifold(model: VAE, shape: tuple[int, int], side: int = 15) -> Figure:
     mosaic = images.permute(0, 2, 1, 3).reshape(side * height, side * width)
     figure, ax = plt.subplots(figsize=(6.4, 6.4))
     ax.imshow(mosaic.numpy(), vmin=0, vmax=1)
-    ticks = sorted({0, side // 4, side // 2, side - 1 - side // 4, side - 1})
-    names = [f"{quantile[i].item():.1f}" for i in ticks]
-    ax.set_xticks([(i + 0.5) * width for i in ticks], names)
-    ax.set_yticks([(side - i - 0.5) * height for i in ticks], names)
-    ax.set(xlabel="$z_1$, at equal steps of probability", ylabel="$z_2$")
+    marks = torch.tensor([-1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5])
+    places = torch.special.ndtr(marks)  # in [0, 1] along an axis
+    names = [f"{mark:g}" for mark in marks.tolist()]
+    ax.set_xticks((places * side * width - 0.5).tolist(), names)
+    ax.set_yticks(((1 - places) * side * height - 0.5).tolist(), names)
+    ax.set(xlabel="$z_1$, in equal steps of probability", ylabel="$z_2$")
     return figure
 
 
