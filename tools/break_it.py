@@ -33,7 +33,7 @@ MUTANTS = {
         "log_prob(x).mean(0) / x.shape[-1]",
     ),
     "the log-variance used as the standard deviation": (
-        "vae_tutorial/model.py",
+        "vae_tutorial/distributions.py",
         "sigma = torch.exp(0.5 * log_var)",
         "sigma = torch.exp(log_var)",
     ),

@@ -6,12 +6,15 @@ made from it by :meth:`Elbo.weighted`.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.distributions import Distribution, kl_divergence
 
 from vae_tutorial import _door
+from vae_tutorial.distributions import DiagonalNormal, Posterior
 from vae_tutorial.model import VAE
 from vae_tutorial.runtime import RandomSource, standard_normal
 
@@ -103,8 +106,115 @@ def elbo(model: VAE, x: Tensor, num_samples: int = 1, rng: RandomSource = None) 
 
 def elbo_terms(model: VAE, x: Tensor, num_samples: int, rng: RandomSource) -> Elbo:
     """:func:`elbo` for data that has been checked: what a training loop calls."""
-    q = model.encode(x)
-    eps = standard_normal((num_samples, *q.mu.shape), rng, like=q.mu)  # [L, B, J]
-    z = q.mu + q.sigma * eps
+    q, z = posterior_samples(model, x, num_samples, rng)
     reconstruction = model.decode(z).log_prob(x).mean(0)  # [L, B] -> [B]
-    return Elbo(reconstruction, gaussian_kl(q.mu, q.log_var))
+    return Elbo(reconstruction, kl_to_prior(q, model.prior, z))
+
+
+def posterior_samples(
+    model: VAE, x: Tensor, num_samples: int, rng: RandomSource
+) -> tuple[Posterior, Tensor]:
+    """q(z|x) and reparameterized samples z ~ q(z|x), [L, B, J]."""
+    q = model.encode(x)
+    return q, q.from_noise(standard_normal((num_samples, *q.mu.shape), rng, like=q.mu))
+
+
+def kl_to_prior(q: Posterior, prior: Distribution, z: Tensor) -> Tensor:
+    """KL(q(z|x)‖p(z)), [B]: exact where torch or this module knows a closed form, else the mean of
+    log q(z|x) − log p(z) over the samples z [L, B, J], which is unbiased."""
+    if isinstance(q, DiagonalNormal) and isinstance(prior, DiagonalNormal):
+        return gaussian_kl(q.mu, q.log_var, prior.mu, prior.log_var)
+    try:
+        return kl_divergence(q, prior)
+    except NotImplementedError:
+        return (q.log_prob(z) - prior.log_prob(z)).mean(0)
+
+
+def log_weights(model: VAE, x: Tensor, q: Posterior, z: Tensor) -> Tensor:
+    """log w = log p(x, z) − log q(z|x), [L, B], for z [L, B, J]: what every estimator here is made
+    of. E_q[w] = p(x) and E_q[log w] = ELBO."""
+    joint = model.decode(z).log_prob(x) + model.prior.log_prob(z)
+    return joint - q.log_prob(z)
+
+
+def sgvb_a(model: VAE, x: Tensor, num_samples: int = 1, rng: RandomSource = None) -> Tensor:
+    """SGVB estimator A of the ELBO, [B]: (1/L) Σ_l [log p(x, z_l) − log q(z_l|x)].
+
+    Unbiased for the ELBO. It needs no closed form of the KL, and where q(z|x) is the posterior
+    every single sample equals log p(x), with no variance. Neither A nor B always has the smaller
+    variance.
+
+    Source: Kingma & Welling (2014), equation 6.
+    """
+    _door.positive_int("num_samples", num_samples)
+    q, z = posterior_samples(model, model.check_data(x), num_samples, rng)
+    return log_weights(model, x, q, z).mean(0)
+
+
+def sgvb_b(model: VAE, x: Tensor, num_samples: int = 1, rng: RandomSource = None) -> Tensor:
+    """SGVB estimator B of the ELBO, [B]: (1/L) Σ_l log p(x|z_l) − KL(q(z|x)‖p(z)).
+
+    Unbiased for the ELBO; only the reconstruction is sampled. It is the value of :func:`elbo`.
+
+    Source: Kingma & Welling (2014), equation 7.
+    """
+    return elbo(model, x, num_samples, rng).value
+
+
+def dataset_elbo(estimate: Tensor, dataset_size: int) -> Tensor:
+    """The minibatch estimator of a whole data set's ELBO, a scalar: (N/M) Σ_i estimate_i.
+
+    Unbiased for the sum over all N examples if the M examples of the batch are drawn uniformly and
+    ``estimate`` [M] is unbiased for each of them. It is the one total of this package; everything
+    else is per example.
+
+    Source: Kingma & Welling (2014), equation 8.
+    """
+    _door.positive_int("dataset_size", dataset_size)
+    if estimate.dim() != 1 or len(estimate) == 0:
+        raise ValueError(
+            f"estimate must hold one value per example, [M], not {list(estimate.shape)}; "
+            f"pass the result of sgvb_a, sgvb_b or elbo(...).value"
+        )
+    return dataset_size / len(estimate) * estimate.sum()
+
+
+def iwae_bound(model: VAE, x: Tensor, k: int, rng: RandomSource = None) -> Tensor:
+    """The importance-weighted bound, [B]: log (1/k) Σ_i p(x, z_i)/q(z_i|x), with z_i ~ q(z|x).
+
+    In expectation a lower bound of log p(x) that rises with k, from the ELBO at k = 1, and is
+    tight for every k if q(z|x) is the posterior. The mean of the weights itself, (1/k) Σ_i w_i, is
+    unbiased for p(x); its logarithm is not unbiased for log p(x).
+
+    Source: Burda et al. (2016), equation 8 and theorem 1.
+    """
+    _door.positive_int("k", k)
+    q, z = posterior_samples(model, model.check_data(x), k, rng)
+    return torch.logsumexp(log_weights(model, x, q, z), 0) - math.log(k)
+
+
+def free_bits(
+    model: VAE, x: Tensor, nats: float, num_samples: int = 1, rng: RandomSource = None
+) -> Tensor:
+    """The free-bits objective, [B]: reconstruction_i − Σ_j max(nats, mean over the batch of KL_j).
+
+    A dimension pays for its KL only above ``nats``, so that it is not switched off early in
+    training. No bound on log p(x): it is at most the ELBO in the mean over the batch, and equals
+    that where every dimension uses more than ``nats``. For diagonal Gaussians.
+
+    Source: Kingma et al. (2016), equation 15 (with every dimension a group of its own).
+    """
+    _door.finite_number("nats", nats, at_least=0)
+    _door.positive_int("num_samples", num_samples)
+    q, z = posterior_samples(model, model.check_data(x), num_samples, rng)
+    prior = model.prior
+    if not (isinstance(q, DiagonalNormal) and isinstance(prior, DiagonalNormal)):
+        raise TypeError(
+            "free_bits needs a diagonal posterior and a Gaussian prior, whose KL divergence "
+            "splits into dimensions"
+        )
+    dimension = gaussian_kl(
+        q.mu[..., None], q.log_var[..., None], prior.mu[..., None], prior.log_var[..., None]
+    )  # [B, J]
+    kl = dimension.mean(0).clamp(min=nats).sum()
+    return model.decode(z).log_prob(x).mean(0) - kl

@@ -1,0 +1,89 @@
+"""Distributions that remember the parameters of the networks that made them.
+
+Each is a ``torch.distributions`` object with one event dimension, [J] for codes z and [D] for data
+x, so that ``log_prob`` gives one value per example.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.distributions import (
+    Independent,
+    MultivariateNormal,
+    Normal,
+    OneHotCategorical,
+    kl_divergence,
+    register_kl,
+)
+
+
+class DiagonalNormal(Independent):  # type: ignore[type-arg]
+    """N(mu, diag(exp(log_var))): a normal distribution over the last dimension, which remembers
+    its parameters ``mu`` and ``log_var``, each [..., J]."""
+
+    def __init__(self, mu: Tensor, log_var: Tensor) -> None:
+        sigma = torch.exp(0.5 * log_var)
+        super().__init__(Normal(mu, sigma, validate_args=False), 1, validate_args=False)
+        self.mu, self.log_var, self.sigma = mu, log_var, sigma
+
+    def from_noise(self, eps: Tensor) -> Tensor:
+        """z = mu + sigma · eps: distributed as this distribution for eps ~ N(0, I)."""
+        return self.mu + self.sigma * eps
+
+    def detached(self) -> DiagonalNormal:
+        """The same distribution, with parameters that no gradient reaches."""
+        return DiagonalNormal(self.mu.detach(), self.log_var.detach())
+
+
+class FullNormal(MultivariateNormal):
+    """N(mu, L Lᵀ), with mu [..., J] and the lower-triangular factor ``scale_tril`` L [..., J, J]."""
+
+    def __init__(self, mu: Tensor, scale_tril: Tensor) -> None:
+        super().__init__(mu, scale_tril=scale_tril, validate_args=False)
+        self.mu = mu
+
+    def from_noise(self, eps: Tensor) -> Tensor:
+        """z = mu + L eps: distributed as this distribution for eps ~ N(0, I)."""
+        return self.mu + (self.scale_tril @ eps.unsqueeze(-1)).squeeze(-1)
+
+    def detached(self) -> FullNormal:
+        """The same distribution, with parameters that no gradient reaches."""
+        return FullNormal(self.mu.detach(), self.scale_tril.detach())
+
+
+Posterior = DiagonalNormal | FullNormal
+
+
+class OneHotSequence(Independent):  # type: ignore[type-arg]
+    """One letter at each of L positions, independently: a sequence is a one-hot row of D = L · A.
+
+    Args:
+        logits: [..., L, A], unnormalized log-probabilities of the A letters at each position.
+    """
+
+    def __init__(self, logits: Tensor) -> None:
+        super().__init__(OneHotCategorical(logits=logits, validate_args=False), 1)
+        self._letters = logits.shape[-2:]
+        self._validate_args = False
+
+    @property
+    def mean(self) -> Tensor:
+        """The probability of each letter at each position, [..., D]."""
+        return self.base_dist.mean.flatten(-2)
+
+    def sample(self, sample_shape: torch.Size | tuple[int, ...] = ()) -> Tensor:
+        """One-hot sequences, [*sample_shape, ..., D]."""
+        drawn: Tensor = super().sample(torch.Size(sample_shape))
+        return drawn.flatten(-2)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """log p(x), for one-hot rows x of shape [..., D], summed over positions."""
+        log_p: Tensor = self.base_dist.logits  # normalized
+        return (value.unflatten(-1, self._letters) * log_p).sum((-2, -1))
+
+
+@register_kl(FullNormal, DiagonalNormal)
+def _kl_full_diagonal(q: FullNormal, p: DiagonalNormal) -> Tensor:
+    scale = torch.diag_embed(p.sigma).expand(*q.batch_shape, -1, -1)
+    return kl_divergence(q, MultivariateNormal(p.mu, scale_tril=scale, validate_args=False))
