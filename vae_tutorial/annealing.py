@@ -53,9 +53,7 @@ def cyclical(
     return beta
 
 
-def sigmoid(
-    midpoint: float, width: float, start: float = 0.0, end: float = 1.0
-) -> Schedule:
+def sigmoid(midpoint: float, width: float, start: float = 0.0, end: float = 1.0) -> Schedule:
     """start + (end − start) / (1 + exp(−(epoch − midpoint) / width)): slow, fast, slow.
 
     It is halfway at ``midpoint`` and reaches ``end`` only in the limit; five widths later it is

@@ -40,8 +40,10 @@ class LinearGaussian:
     noise: Tensor
 
     def __post_init__(self) -> None:
-        if self.W.dim() != 2 or self.mean.shape != self.noise.shape or (
-            self.mean.shape != self.W.shape[:1]
+        if (
+            self.W.dim() != 2
+            or self.mean.shape != self.noise.shape
+            or (self.mean.shape != self.W.shape[:1])
         ):
             raise ValueError(
                 f"W, mean and noise must have shapes [D, J], [D] and [D], not "
