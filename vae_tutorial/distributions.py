@@ -37,7 +37,7 @@ class DiagonalNormal(Independent):  # type: ignore[type-arg]
 
 
 class FullNormal(MultivariateNormal):
-    """N(mu, L Lᵀ), with mu [..., J] and the lower-triangular factor ``scale_tril`` L [..., J, J]."""
+    """N(mu, L Lᵀ), with mu [..., J] and the lower-triangular ``scale_tril`` L [..., J, J]."""
 
     def __init__(self, mu: Tensor, scale_tril: Tensor) -> None:
         super().__init__(mu, scale_tril=scale_tril, validate_args=False)
@@ -72,7 +72,7 @@ class OneHotSequence(Independent):  # type: ignore[type-arg]
         """The probability of each letter at each position, [..., D]."""
         return self.base_dist.mean.flatten(-2)
 
-    def sample(self, sample_shape: torch.Size | tuple[int, ...] = ()) -> Tensor:
+    def sample(self, sample_shape: torch.Size | list[int] | tuple[int, ...] = ()) -> Tensor:
         """One-hot sequences, [*sample_shape, ..., D]."""
         drawn: Tensor = super().sample(torch.Size(sample_shape))
         return drawn.flatten(-2)

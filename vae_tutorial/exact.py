@@ -1,7 +1,7 @@
 """Models whose answers are known in closed form: the truth that estimators are scored against.
 
-``LinearGaussian`` (factor analysis, probabilistic PCA) has a Gaussian posterior, ``GaussianMixture``
-a discrete one; both know log p(x), the ELBO of any q, and EM. This module imports nothing of the
+``LinearGaussian`` (factor analysis, probabilistic PCA) has a Gaussian posterior and
+``GaussianMixture`` a discrete one; both know log p(x), the ELBO of any q, and EM. This module imports nothing of the
 package, so that an estimator and its truth cannot share a mistake. Double precision is kept.
 
 Shapes: B examples x [B, D], J latent dimensions, K components.
@@ -79,7 +79,8 @@ class LinearGaussian:
     def elbo(self, x: Tensor, q_mu: Tensor, q_covariance: Tensor) -> Tensor:
         """The ELBO of any Gaussian q(z) = N(q_mu, q_covariance), in closed form, [B].
 
-        E_q[log p(x|z)] = Σ_d −½ [log 2π noise_d + ((x − mean − W q_mu)_d² + (W S Wᵀ)_dd) / noise_d]
+        E_q[log p(x|z)] = −½ Σ_d [log 2π noise_d + (r_d² + (W S Wᵀ)_dd) / noise_d], where
+        r = x − mean − W q_mu,
         and KL(q‖p) = ½ [tr S + |q_mu|² − J − log det S].
 
         Args:
@@ -96,8 +97,8 @@ class LinearGaussian:
         return reconstruction - kl
 
     def best_diagonal(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The mean [B, J] and variances [J] of the diagonal q with the largest ELBO: the posterior's
-        mean, and 1/Λ_jj, which is at most the posterior's variance."""
+        """The mean [B, J] and variances [J] of the diagonal q with the largest ELBO: the mean of
+        the posterior, and 1/Λ_jj, which is at most the posterior's variance."""
         return self.posterior(x).mean, 1 / torch.diagonal(self.posterior_precision)
 
     def best_elbo(self, x: Tensor, family: str = "full") -> Tensor:
@@ -191,7 +192,7 @@ class GaussianMixture:
         return torch.softmax(self.log_joint(x), -1)
 
     def elbo(self, x: Tensor, q: Tensor) -> Tensor:
-        """Σ_k q_k [log p(x, k) − log q_k] for any q [B, K] on the components, [B]; log p(x) exactly
+        """Σ_k q_k [log p(x, k) − log q_k] for any q [B, K] on the components, [B]; it is log p(x)
         where q are the responsibilities."""
         return (q * self.log_joint(x)).sum(-1) - torch.special.xlogy(q, q).sum(-1)
 

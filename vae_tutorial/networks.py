@@ -64,7 +64,8 @@ class FullGaussianEncoder(GaussianEncoder):
     def forward(self, x: Tensor) -> FullNormal:  # type: ignore[override]
         h = self.body(x)
         scale_tril = torch.diag_embed(torch.exp(0.5 * self.log_var(h)))
-        rows, columns = torch.tril_indices(*scale_tril.shape[-2:], offset=-1)
+        size = scale_tril.shape[-1]
+        rows, columns = torch.tril_indices(size, size, offset=-1)
         scale_tril[..., rows, columns] = self.below(h)
         return FullNormal(self.mu(h), scale_tril)
 

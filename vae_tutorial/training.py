@@ -96,7 +96,7 @@ def fit(
                 terms = elbo_terms(model, batch, 1, rng)
                 loss = -terms.weighted(beta).mean()
                 optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
+                loss.backward()
                 optimizer.step()
                 total += torch.stack([terms.reconstruction.sum(), terms.kl.sum()]).detach()
             reconstruction, kl = (total / len(x)).tolist()

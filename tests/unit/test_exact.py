@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from itertools import pairwise
 
 import pytest
 import torch
@@ -136,7 +137,7 @@ def climb(model, x, steps, **options):
 def test_isotropic_em_climbs_to_the_closed_form():
     x = sample()
     model, values = climb(start(x), x, 300, isotropic=True)
-    assert all(b >= a - 1e-12 for a, b in zip(values, values[1:], strict=False))
+    assert all(b >= a - 1e-12 for a, b in pairwise(values))
     closed = LinearGaussian.ppca(x, 2)
     assert values[-1] == pytest.approx(closed.log_evidence(x).mean().item(), abs=1e-7)
     torch.testing.assert_close(model.covariance, closed.covariance, rtol=1e-3, atol=1e-3)
@@ -146,7 +147,7 @@ def test_isotropic_em_climbs_to_the_closed_form():
 def test_factor_analysis_by_em_climbs_to_scikit_learns():
     x = sample()
     model, values = climb(start(x), x, 500)
-    assert all(b >= a - 1e-12 for a, b in zip(values, values[1:], strict=False))
+    assert all(b >= a - 1e-12 for a, b in pairwise(values))
     theirs = FactorAnalysis(2, tol=1e-10, max_iter=5000, svd_method="lapack").fit(x.numpy())
     assert values[-1] == pytest.approx(theirs.score(x.numpy()), abs=1e-5)
     noise = torch.from_numpy(theirs.noise_variance_)

@@ -98,7 +98,8 @@ def test_decode_refuses_a_point_of_another_latent_space(vae):
 
 
 def test_encode_says_what_an_encoder_must_return(vae):
-    with pytest.raises(TypeError, match="must return a DiagonalNormal or a FullNormal over 2 dimensions"):
+    words = r"must return a DiagonalNormal or a FullNormal over 2 dimensions"
+    with pytest.raises(TypeError, match=words):
         VAE(nn.Linear(6, 4), vae.decoder, 2).encode(X)
 
 

@@ -6,10 +6,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from linear_vae import CORRELATED, DIAGONAL, X, linear_vae, many
 from torch import nn
 from torch.distributions import Independent, Normal, kl_divergence
-
-from linear_vae import CORRELATED, DIAGONAL, X, linear_vae, many
 
 from vae_tutorial.model import VAE, DiagonalNormal
 from vae_tutorial.objectives import Elbo, elbo, gaussian_kl
