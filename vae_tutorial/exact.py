@@ -1,8 +1,9 @@
 """Models whose answers are known in closed form: the truth that estimators are scored against.
 
 ``LinearGaussian`` (factor analysis, probabilistic PCA) has a Gaussian posterior and
-``GaussianMixture`` a discrete one; both know log p(x), the ELBO of any q, and EM. This module imports nothing of the
-package, so that an estimator and its truth cannot share a mistake. Double precision is kept.
+``GaussianMixture`` a discrete one; both know log p(x), the ELBO of any q, and EM. This module
+imports nothing of the package, so that an estimator and its truth cannot share a mistake. Double
+precision is kept.
 
 Shapes: B examples x [B, D], J latent dimensions, K components.
 """

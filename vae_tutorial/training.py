@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from vae_tutorial import _door
+from vae_tutorial.annealing import Schedule, constant
 from vae_tutorial.data import Dataset
 from vae_tutorial.model import VAE
 from vae_tutorial.objectives import elbo_terms
@@ -50,7 +51,7 @@ def fit(
     epochs: int = 30,
     batch_size: int = 100,
     learning_rate: float = 1e-3,
-    beta: float = 1.0,
+    beta: float | Schedule = 1.0,
     seed: int = 0,
     progress: bool = True,
     transform: Callable[[Tensor, torch.Generator], Tensor] | None = None,
@@ -63,7 +64,8 @@ def fit(
         epochs: passes over the training examples.
         batch_size: examples in a minibatch; the last one of an epoch may be smaller.
         learning_rate: Adam's step size.
-        beta: weight of the KL term; 1 is the ELBO, other values are not.
+        beta: weight of the KL term, a number or a schedule of ``annealing``, called with the
+            epoch as a float; 1 is the ELBO, other values are not.
         seed: the seed of the shuffling and of the noise.
         progress: shows a bar with the ELBO, the reconstruction and the KL, in nats.
         transform: applied to each training batch, such as ``data.binarize`` for dynamic
@@ -78,7 +80,7 @@ def fit(
     for name, value in [("epochs", epochs), ("batch_size", batch_size)]:
         _door.positive_int(name, value)
     _door.finite_number("learning_rate", learning_rate, above=0)
-    _door.finite_number("beta", beta, at_least=0)
+    weight = beta if callable(beta) else constant(beta)
     x, valid = (data.train.x, data.valid.x) if isinstance(data, Dataset) else (data, None)
     if valid is not None:
         valid = model.check_data(transform(valid, as_generator(seed)) if transform else valid)
@@ -90,11 +92,12 @@ def fit(
     with Progress(epochs, shown=progress) as bar:
         for epoch in range(1, epochs + 1):
             total = torch.zeros(2, device=model.device)
-            for index in torch.split(torch.randperm(len(x), generator=rng), batch_size):
+            batches = torch.split(torch.randperm(len(x), generator=rng), batch_size)
+            for step, index in enumerate(batches):
                 batch = x[index.to(model.device)]
                 batch = transform(batch, rng) if transform else batch
                 terms = elbo_terms(model, batch, 1, rng)
-                loss = -terms.weighted(beta).mean()
+                loss = -terms.weighted(weight(epoch - 1 + step / len(batches))).mean()
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
