@@ -130,7 +130,8 @@ def best_posterior(model: VAE, x: Tensor, steps: int = 500, rng: RandomSource = 
     Args:
         model: the VAE; its parameters stay as they are, and get no gradients.
         x: examples, [B, D].
-        steps: gradient steps; 0 returns the encoder's q(z|x).
+        steps: gradient steps; q* can move by about steps / 40 of the encoder's standard
+            deviations, and 0 returns the encoder's q(z|x).
         rng: seed or generator of the noise; None draws fresh noise.
 
     Source: Cremer et al. (2018); Roeder et al. (2017) for the gradient.
