@@ -42,6 +42,7 @@ class Evidence:
 
         Where it cannot, the few largest weights carry the estimate, larger ones were not drawn
         yet, and the true log p(x) is likely to be above ``value`` by more than its error says.
+        A warning, not a proof: a tail that no sample has reached is not seen.
 
         Source: Vehtari et al. (2024).
         """
