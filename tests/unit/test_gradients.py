@@ -441,6 +441,13 @@ def test_wake_sleep_reaches_and_uses_a_prior_with_parameters():
     assert deviation(phi, target) < 5 and deviation(phi, standard) > 10
 
 
+def test_wake_holds_the_sample_fixed_even_where_the_networks_share_parameters():
+    vae = two()
+    vae.decoder.shared = vae.encoder  # its parameters are now theta's too
+    theta = wake_sleep(vae, X2, rng=0).theta
+    assert theta.shape == (12 + 16,) and theta[:12].all() and not theta[12:].any()
+
+
 def test_sleep_is_zero_in_expectation_where_q_is_the_posterior():
     samples = estimates(lambda *a, rng: wake_sleep(*a, rng).phi, COUNT, at_the_posterior(), MANY)
     assert deviation(samples, 0) < 5 and samples.std(0).max() > 1e-3
