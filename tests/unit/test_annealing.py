@@ -32,6 +32,8 @@ def test_cyclical_ramps_holds_and_repeats():
     times = (0, 2.5, 5, 9.9, 10, 12.5, 15, 19.9, 20, 22.5, 100)
     assert [beta(t) for t in times] == [0, 0.5, 1, 1, 0, 0.5, 1, 1, 1, 1, 1]
     assert beta(-3) == 0
+    default = annealing.cyclical(period=10, cycles=1)
+    assert [default(t) for t in (2.5, 5, 7)] == [0.5, 1, 1]
     other = annealing.cyclical(period=4, cycles=3, ramp=1.0, start=0.2, end=0.6)
     assert other(1) == pytest.approx(0.3) and other(3) == pytest.approx(0.5)
     assert other(4) == pytest.approx(0.2) and other(11) == pytest.approx(0.5)
@@ -71,6 +73,7 @@ def test_every_schedule_stays_between_its_ends(epoch, start, end):
         (lambda: annealing.cyclical(5, 0), "cycles must be a whole number of at least 1"),
         (lambda: annealing.cyclical(5, 2, ramp=0), "ramp must be .*above 0 and at most 1, not 0"),
         (lambda: annealing.cyclical(5, 2, ramp=1.5), "at most 1, not 1.5"),
+        (lambda: annealing.cyclical(5, 2, ramp=math.nan), "^ramp must be a finite number"),
         (lambda: annealing.cyclical(5, 2, start=-1), "start must be"),
         (lambda: annealing.sigmoid(3, 0), "width must be a finite number above 0"),
         (lambda: annealing.sigmoid(math.nan, 1), "midpoint must be a finite number"),

@@ -221,3 +221,25 @@ def test_iwae_refuses_nonsense():
         iwae_bound(vae, torch.ones(1, 6), 0)
     with pytest.raises(ValueError, match="Bernoulli"):
         iwae_bound(vae, torch.full((1, 6), 0.5), 2)
+
+
+def test_free_bits_measure_the_kl_to_the_models_own_prior():
+    base = linear_vae(CORRELATED, **OFF)
+
+    class Prior(nn.Module):
+        def forward(self):
+            return DiagonalNormal(torch.tensor([0.5, -0.2]), torch.tensor([0.7, -0.4]))
+
+    vae = VAE(base.encoder, base.decoder, 2, prior=Prior())
+    terms = elbo(vae, X, 1, rng=0)
+    torch.testing.assert_close(free_bits(vae, X, 0.0, 1, rng=0).mean(), terms.value.mean())
+    with pytest.raises(ValueError, match=r"^num_samples must be"):
+        free_bits(vae, X, 0.0, 0)
+
+
+def test_one_sample_is_the_default_everywhere():
+    vae = linear_vae(CORRELATED, **OFF)
+    assert torch.equal(elbo(vae, X, rng=0).value, elbo(vae, X, 1, rng=0).value)
+    assert torch.equal(sgvb_a(vae, X, rng=0), sgvb_a(vae, X, 1, rng=0))
+    assert torch.equal(sgvb_b(vae, X, rng=0), sgvb_b(vae, X, 1, rng=0))
+    assert torch.equal(free_bits(vae, X, 0.5, rng=0), free_bits(vae, X, 0.5, 1, rng=0))

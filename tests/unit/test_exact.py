@@ -257,3 +257,18 @@ def test_mixture_refuses_what_does_not_fit(mixture):
     for weights in (w * 2, torch.tensor([1.2, -0.4, 0.2]).double()):
         with pytest.raises(ValueError, match="positive with sum 1"):
             GaussianMixture(weights, m, c)
+
+
+def test_ppca_in_one_dimension_with_little_variance():
+    x = 0.05 * sample(500)
+    model = LinearGaussian.ppca(x, 1)
+    assert model.W.shape == (5, 1)
+    pca = PCA(n_components=1).fit(x.numpy())
+    theirs = torch.from_numpy(pca.get_covariance()) * (len(x) - 1) / len(x)
+    torch.testing.assert_close(model.covariance, theirs, rtol=1e-8, atol=1e-10)
+
+
+def test_a_component_without_weight_is_refused(mixture):
+    weights = torch.tensor([0.5, 0.5, 0.0], dtype=torch.double)
+    with pytest.raises(ValueError, match=r"^weights must be positive"):
+        GaussianMixture(weights, mixture.means, mixture.covariances)

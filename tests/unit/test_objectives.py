@@ -59,6 +59,12 @@ def test_kl_is_zero_at_the_prior_and_precise_near_it():
     assert gaussian_kl(torch.zeros(1), near).item() == pytest.approx(2.5e-9, rel=0.05)
 
 
+def test_kl_keeps_double_precision_with_numbers_for_the_prior():
+    zero = torch.zeros(1).double()
+    exact = 0.5 * (math.exp(-0.3) - 1 + 0.3 + 0.01 * math.exp(-0.3))
+    assert gaussian_kl(zero, zero, 0.1, 0.3).item() == pytest.approx(exact, rel=1e-12)
+
+
 def test_kl_sums_over_dimensions_and_keeps_examples():
     mu, log_var = torch.ones(7, 3), torch.zeros(7, 3)
     torch.testing.assert_close(gaussian_kl(mu, log_var), torch.full((7,), 1.5))
