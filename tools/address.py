@@ -15,7 +15,8 @@ from pathlib import Path
 
 import nbformat
 import tomllib
-from execute import fingerprint
+
+from tools.execute import fingerprint
 
 ROOT = Path(__file__).resolve().parents[1]
 SKIPPED = {".git", ".venv", "_build", "build", "dist", "vendor", "node_modules", "tests"}

@@ -1,6 +1,6 @@
 """Build a reveal.js deck from each notebook that has slides.
 
-    python tools/slides.py --out _build/html/slides chapters/*.ipynb
+    python -m tools.slides --out _build/html/slides chapters/*.ipynb
 
 The decks use the site's own scripts and style (../_static), so the book is built first. What the
 cells' metadata ask for is described in CONTRIBUTING.md; the template is web/templates/deck.
@@ -18,8 +18,9 @@ from pathlib import Path
 import nbformat
 from nbconvert.exporters import SlidesExporter
 from nbformat import NotebookNode
-from slide_text import TICK, Book, unwrap
 from traitlets.config import Config
+
+from tools.slide_text import TICK, Book, unwrap
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -41,9 +42,8 @@ def deck_cells(cell: NotebookNode, book: Book, chapter: str) -> list[NotebookNod
     if cell.cell_type == "markdown":
         cell.source = unwrap(cell.source if text is None else text, book, chapter)
     else:
-        tags = set(cell.metadata.get("tags", []))
-        if options.get("hide_input") or tags & {"hide-input", "remove-input"}:
-            cell["transient"] = {"remove_source": True}
+        if options.get("hide_input"):
+            cell.metadata["tags"] = [*cell.metadata.get("tags", []), "hide-input"]
         cell.outputs = [o for o in map(_output(cell, book, chapter), cell.outputs) if o]
         if text is not None:
             above = nbformat.v4.new_markdown_cell(unwrap(text, book, chapter))
@@ -89,6 +89,8 @@ def exporter() -> SlidesExporter:
     config.SlidesExporter.extra_template_basedirs = [str(ROOT / "web" / "templates")]
     config.SlidesExporter.exclude_input_prompt = True
     config.SlidesExporter.exclude_output_prompt = True
+    config.TagRemovePreprocessor.enabled = True
+    config.TagRemovePreprocessor.remove_input_tags = {"hide-input", "remove-input"}
     config.CSSHTMLHeaderPreprocessor.style = "a11y-high-contrast-light"
     return SlidesExporter(config=config)
 

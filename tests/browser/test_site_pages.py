@@ -16,29 +16,18 @@ def test_the_site_has_its_pages(site: str):
     assert {"index.html", "chapters/notation.html", "chapters/references.html"} <= set(pages())
 
 
-def test_page_is_self_contained_and_without_errors(visit: Visit, path: str):
+def test_page_is_complete_and_self_contained(visit: Visit, path: str):
     page = visit.open(path)
     assert visit.errors == []
-    source = (HTML / path).read_text(encoding="utf-8")
-    if "math notranslate" in source:
+    if "math notranslate" in (HTML / path).read_text(encoding="utf-8"):
         assert page.locator("mjx-container").count() > 0
         assert page.locator("mjx-merror").count() == 0
+    pictures = page.eval_on_selector_all("img", "all => all.map(i => [i.src, i.alt.trim()])")
+    assert [src for src, alt in pictures if not alt] == []
+    text = page.locator("body").inner_text()
+    assert not [residue for residue in ("{eq}", "{cite", "{doc}", "```") if residue in text]
     own = sum(n for url, n in visit.sizes.items() if not url.startswith(SHARED))
     assert own <= MAX_PAGE_BYTES, f"{own} bytes"
-
-
-def test_every_picture_has_alt_text(visit: Visit, path: str):
-    page = visit.open(path)
-    without = page.eval_on_selector_all(
-        "img", "all => all.filter(i => !i.alt.trim()).map(i => i.src)"
-    )
-    assert without == []
-
-
-def test_no_markup_is_left_over(visit: Visit, path: str):
-    page = visit.open(path)
-    text = page.locator("article").inner_text() if page.locator("article").count() else ""
-    assert "{eq}" not in text and "{cite" not in text and "```" not in text
 
 
 @pytest.mark.parametrize("visit", [PHONE], indirect=True)
