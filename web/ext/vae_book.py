@@ -51,7 +51,7 @@ class Ticks(SphinxPostTransform):
             ticks = [TICK.fullmatch(line) for line in lines]
             if "stream" in block.get("classes", []) and lines and all(ticks):
                 rows = "".join(f"<li>{self.row(tick)}</li>" for tick in ticks if tick)
-                block.replace_self(_raw(f'<ul class="ticks">{rows}</ul>'))
+                block.parent.replace(block, _raw(f'<ul class="ticks">{rows}</ul>'))
 
     def row(self, tick: re.Match[str]) -> str:
         label, rest = tick["label"], html.escape(tick["rest"])
