@@ -43,7 +43,7 @@ def deck_cells(cell: NotebookNode, book: Book, chapter: str) -> list[NotebookNod
         cell.source = unwrap(cell.source if text is None else text, book, chapter)
     else:
         if options.get("hide_input"):
-            cell.metadata["tags"] = [*cell.metadata.get("tags", []), "hide-input"]
+            cell.metadata["tags"] = sorted({*cell.metadata.get("tags", []), "hide-input"})
         cell.outputs = [o for o in map(_output(cell, book, chapter), cell.outputs) if o]
         if text is not None:
             above = nbformat.v4.new_markdown_cell(unwrap(text, book, chapter))
