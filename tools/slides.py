@@ -13,6 +13,7 @@ import html
 import re
 import sys
 from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 
 import nbformat
@@ -64,11 +65,9 @@ def _output(cell: NotebookNode, book: Book, chapter: str):
         if output.output_type == "stream":
             if output.name == "stderr":
                 return None
-            ticks = [TICK.fullmatch(line) for line in output.text.strip().splitlines()]
-            if ticks and all(ticks):
-                rows = "".join(f"<li>{_tick(t, book, chapter)}</li>" for t in ticks if t)
+            if TICK.search(output.text):
                 return nbformat.v4.new_output(
-                    "display_data", {"text/html": f'<ul class="ticks">{rows}</ul>'}
+                    "display_data", {"text/html": _ticks(output.text, book, chapter)}
                 )
         elif "image/png" in output.get("data", {}):
             output.metadata["image/png"] = {"alt": alt}
@@ -77,7 +76,20 @@ def _output(cell: NotebookNode, book: Book, chapter: str):
     return prepare
 
 
-def _tick(tick: re.Match[str], book: Book, chapter: str) -> str:
+def _ticks(text: str, book: Book, chapter: str) -> str:
+    """The lines that `verify` printed as a list, others as they are."""
+    parts = []
+    for tick, lines in groupby(text.rstrip().split("\n"), key=lambda s: bool(TICK.fullmatch(s))):
+        if tick:
+            rows = (_tick(TICK.fullmatch(line), book, chapter) for line in lines)
+            parts.append('<ul class="ticks">' + "".join(f"<li>{r}</li>" for r in rows) + "</ul>")
+        else:
+            parts.append(f'<pre class="plain-output">{html.escape(chr(10).join(lines))}</pre>')
+    return "".join(parts)
+
+
+def _tick(tick: re.Match[str] | None, book: Book, chapter: str) -> str:
+    assert tick is not None
     number = book.number(tick["label"], chapter)
     name = f"({number}) " if number else ""
     return f'<span class="tick">✓</span> {name}{html.escape(tick["label"] + tick["rest"])}'
