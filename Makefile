@@ -7,7 +7,8 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := book
-.PHONY: book slides serve chapters robust bench test lint types browser vendor requirements address clean
+.PHONY: book slides serve chapters robust bench test lint types browser mutants pretrained vendor \
+	requirements address clean
 
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
@@ -32,7 +33,7 @@ slides: book
 $(READY): requirements.txt pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or later is needed: none was found"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -r requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
 	@touch $@
 
@@ -42,8 +43,8 @@ $(SITE): $(READY) $(PAGES)
 	$(BIN)/jupyter-book build . -W -n --keep-going --all --quiet
 	@touch $@
 
-$(DECKS): $(SITE) tools/slides.py
-	$(BIN)/python tools/slides.py --out $(HTML)/slides $(wildcard chapters/*.ipynb)
+$(DECKS): $(SITE) tools/slides.py tools/slide_text.py
+	$(BIN)/python -m tools.slides --out $(HTML)/slides $(wildcard chapters/*.ipynb)
 	@touch $@
 
 serve: book
@@ -51,10 +52,10 @@ serve: book
 	@$(BIN)/python -m http.server --bind 127.0.0.1 --directory $(HTML) $(PORT)
 
 chapters: $(READY)
-	$(BIN)/python tools/execute.py $(NOTEBOOKS)
+	$(BIN)/python -m tools.execute $(NOTEBOOKS)
 
 robust: $(READY)
-	$(BIN)/python tools/robust.py --offsets $(OFFSETS) $(NOTEBOOKS)
+	$(BIN)/python -m tools.robust --offsets $(OFFSETS) $(NOTEBOOKS)
 
 bench: $(READY)
 	@shopt -s nullglob; for script in benchmarks/[a-z]*.py; do $(BIN)/python $$script; done
@@ -75,14 +76,24 @@ browser:
 	else echo "chromium is missing: the browser tests will be skipped (apt-get install chromium)"; fi
 
 test: $(READY) browser book lint types
-	$(BIN)/python -m pytest tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --nbval --nbval-current-env -n 2 --dist loadfile $(NOTEBOOKS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --nbval --nbval-current-env \
+		--nbval-sanitize-with tests/sanitize.cfg $(NOTEBOOKS)
+
+# break the mathematics on purpose: every mistake must be caught twice
+mutants: $(READY)
+	$(BIN)/python -m tools.break_it
+
+# train the models that ship with the package (VAE_TUTORIAL_DATA names the folder of data)
+pretrained: $(READY)
+	$(BIN)/python -m tools.train_pretrained
+	$(BIN)/python -m tools.hero
 
 vendor: $(READY)
-	$(BIN)/python tools/vendor.py
+	$(BIN)/python -m tools.vendor
 
 address: $(READY)
-	$(BIN)/python tools/address.py
+	$(BIN)/python -m tools.address
 
 # writes the lines below the head of requirements.txt anew
 requirements: $(READY)

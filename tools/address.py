@@ -10,18 +10,19 @@ from __future__ import annotations
 
 import json
 import re
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
-from execute import fingerprint
+import tomllib
+
+from tools.execute import fingerprint
 
 ROOT = Path(__file__).resolve().parents[1]
 SKIPPED = {".git", ".venv", "_build", "build", "dist", "vendor", "node_modules", "tests"}
 SUFFIXES = {".cff", ".css", ".html", ".ipynb", ".j2", ".js", ".md", ".py", ".toml", ".txt", ".yml"}
 FOREIGN: set[str] = set()  # owner/name of other projects that a page may link to
-NAME = r"[A-Za-z0-9](?:[\w.-]*[\w-])?"
+NAME = r"[\w-]+(?:\.(?!git\b)[\w-]+)*"  # without the suffix .git
 PATTERNS = (
     re.compile(rf"(?<=github\.com/)({NAME})/({NAME})"),
     re.compile(rf"(?<=mybinder\.org/v2/gh/)({NAME})/({NAME})"),

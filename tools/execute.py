@@ -1,7 +1,7 @@
 """Run notebooks and store their outputs and widget state, byte for byte the same each time.
 
-    python tools/execute.py chapters/*.ipynb              in place (make chapters)
-    python tools/execute.py --out DIR chapters/*.ipynb    to another folder
+    python -m tools.execute chapters/*.ipynb              in place (make chapters)
+    python -m tools.execute --out DIR chapters/*.ipynb    to another folder
 
 A failing cell leaves the notebook as it was. `fingerprint(nb)` hashes what the outputs depend on;
 it is stored in the notebook, and a test compares it with the code of the day.

@@ -1,6 +1,6 @@
 """Run every chapter at other seeds: no asserted claim may depend on the one that is printed.
 
-    python tools/robust.py --offsets 20 chapters/*.ipynb         (make robust)
+    python -m tools.robust --offsets 20 chapters/*.ipynb         (make robust)
 
 Every seed of a chapter adds VAE_TUTORIAL_SEED_OFFSET; outputs are thrown away.
 """
@@ -15,8 +15,9 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from execute import execute, explain
 from nbclient.exceptions import CellExecutionError
+
+from tools.execute import execute, explain
 
 
 def run_offset(path: Path, offset: int) -> str | None:

@@ -1,6 +1,6 @@
 """Build a reveal.js deck from each notebook that has slides.
 
-    python tools/slides.py --out _build/html/slides chapters/*.ipynb
+    python -m tools.slides --out _build/html/slides chapters/*.ipynb
 
 The decks use the site's own scripts and style (../_static), so the book is built first. What the
 cells' metadata ask for is described in CONTRIBUTING.md; the template is web/templates/deck.
@@ -13,13 +13,15 @@ import html
 import re
 import sys
 from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 
 import nbformat
 from nbconvert.exporters import SlidesExporter
 from nbformat import NotebookNode
-from slide_text import TICK, Book, unwrap
 from traitlets.config import Config
+
+from tools.slide_text import TICK, Book, unwrap
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -41,9 +43,8 @@ def deck_cells(cell: NotebookNode, book: Book, chapter: str) -> list[NotebookNod
     if cell.cell_type == "markdown":
         cell.source = unwrap(cell.source if text is None else text, book, chapter)
     else:
-        tags = set(cell.metadata.get("tags", []))
-        if options.get("hide_input") or tags & {"hide-input", "remove-input"}:
-            cell["transient"] = {"remove_source": True}
+        if options.get("hide_input"):
+            cell.metadata["tags"] = sorted({*cell.metadata.get("tags", []), "hide-input"})
         cell.outputs = [o for o in map(_output(cell, book, chapter), cell.outputs) if o]
         if text is not None:
             above = nbformat.v4.new_markdown_cell(unwrap(text, book, chapter))
@@ -64,11 +65,9 @@ def _output(cell: NotebookNode, book: Book, chapter: str):
         if output.output_type == "stream":
             if output.name == "stderr":
                 return None
-            ticks = [TICK.fullmatch(line) for line in output.text.strip().splitlines()]
-            if ticks and all(ticks):
-                rows = "".join(f"<li>{_tick(t, book, chapter)}</li>" for t in ticks if t)
+            if TICK.search(output.text):
                 return nbformat.v4.new_output(
-                    "display_data", {"text/html": f'<ul class="ticks">{rows}</ul>'}
+                    "display_data", {"text/html": _ticks(output.text, book, chapter)}
                 )
         elif "image/png" in output.get("data", {}):
             output.metadata["image/png"] = {"alt": alt}
@@ -77,7 +76,20 @@ def _output(cell: NotebookNode, book: Book, chapter: str):
     return prepare
 
 
-def _tick(tick: re.Match[str], book: Book, chapter: str) -> str:
+def _ticks(text: str, book: Book, chapter: str) -> str:
+    """The lines that `verify` printed as a list, others as they are."""
+    parts = []
+    for tick, lines in groupby(text.rstrip().split("\n"), key=lambda s: bool(TICK.fullmatch(s))):
+        if tick:
+            rows = (_tick(TICK.fullmatch(line), book, chapter) for line in lines)
+            parts.append('<ul class="ticks">' + "".join(f"<li>{r}</li>" for r in rows) + "</ul>")
+        else:
+            parts.append(f'<pre class="plain-output">{html.escape(chr(10).join(lines))}</pre>')
+    return "".join(parts)
+
+
+def _tick(tick: re.Match[str] | None, book: Book, chapter: str) -> str:
+    assert tick is not None
     number = book.number(tick["label"], chapter)
     name = f"({number}) " if number else ""
     return f'<span class="tick">✓</span> {name}{html.escape(tick["label"] + tick["rest"])}'
@@ -89,6 +101,8 @@ def exporter() -> SlidesExporter:
     config.SlidesExporter.extra_template_basedirs = [str(ROOT / "web" / "templates")]
     config.SlidesExporter.exclude_input_prompt = True
     config.SlidesExporter.exclude_output_prompt = True
+    config.TagRemovePreprocessor.enabled = True
+    config.TagRemovePreprocessor.remove_input_tags = {"hide-input", "remove-input"}
     config.CSSHTMLHeaderPreprocessor.style = "a11y-high-contrast-light"
     return SlidesExporter(config=config)
 

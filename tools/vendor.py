@@ -82,6 +82,7 @@ PACKAGES = (
         "5.2.1",
         "reveal",
         ("LICENSE", "dist/reveal.js", "dist/reveal.css", "plugin/notes/notes.js"),
+        root="dist/",
     ),
     *(
         Package(

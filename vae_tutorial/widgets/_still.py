@@ -43,7 +43,7 @@ def draw(
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         figure = Figure(figsize=(7.2, 4.1), dpi=110, layout="constrained")
-        canvas = FigureCanvasAgg(figure)
+        FigureCanvasAgg(figure)
         plane, picture = figure.subplots(1, 2, width_ratios=(3, 2))
         _draw_points(plane, points, labels, classes, palette)
         plane.plot(*z, "o", ms=12, mfc="none", mec="white", mew=5)
@@ -54,7 +54,7 @@ def draw(
         picture.imshow(np.clip(image, 0, 1), cmap="gray_r", vmin=0, vmax=1)
         picture.set(xticks=[], yticks=[], title=f"decoded at z = ({z[0]:.2f}, {z[1]:.2f})")
         buffer = io.BytesIO()
-        canvas.print_png(buffer, metadata={"Software": None})
+        figure.savefig(buffer, format="png", metadata={"Software": None})
     return buffer.getvalue()
 
 

@@ -32,12 +32,17 @@ export function makeDecoder(layers, weights) {
     inputs, W: take(inputs * outputs), b: take(outputs),
     f: ACTIVATIONS[activation], h: new Float32Array(outputs),
   }));
+  const start = new Float32Array(2);
   return (z) => {                             // h = f(W h + b), layer by layer
-    let x = z;
+    start.set(z);
+    let x = start;
     for (const { inputs, W, b, f, h } of net) {
       for (let i = 0, r = 0; i < h.length; i++) {
-        let s = b[i];
-        for (let j = 0; j < inputs; j++) s += W[r++] * x[j];
+        let s = b[i], j = 0;
+        for (; j + 3 < inputs; j += 4, r += 4) {
+          s += W[r] * x[j] + W[r + 1] * x[j + 1] + W[r + 2] * x[j + 2] + W[r + 3] * x[j + 3];
+        }
+        for (; j < inputs; j++) s += W[r++] * x[j];
         h[i] = f(s);
       }
       x = h;

@@ -10,6 +10,7 @@ import html
 import json
 import re
 from functools import cache
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -47,11 +48,17 @@ class Ticks(SphinxPostTransform):
 
     def run(self, **kwargs: Any) -> None:
         for block in list(self.document.findall(nodes.literal_block)):
-            lines = block.astext().strip().splitlines()
-            ticks = [TICK.fullmatch(line) for line in lines]
-            if "stream" in block.get("classes", []) and lines and all(ticks):
-                rows = "".join(f"<li>{self.row(tick)}</li>" for tick in ticks if tick)
-                block.replace_self(_raw(f'<ul class="ticks">{rows}</ul>'))
+            text = block.astext().rstrip("\n")
+            if "stream" in block.get("classes", []) and TICK.search(text):
+                runs = groupby(text.split("\n"), key=lambda line: bool(TICK.fullmatch(line)))
+                parts = [self.part(ticks, list(lines)) for ticks, lines in runs]
+                block.parent.replace(block, _raw("".join(parts)))
+
+    def part(self, ticks: bool, lines: list[str]) -> str:
+        if not ticks:
+            return f'<pre class="plain-output">{html.escape(chr(10).join(lines))}</pre>'
+        rows = "".join(f"<li>{self.row(m)}</li>" for line in lines if (m := TICK.fullmatch(line)))
+        return f'<ul class="ticks">{rows}</ul>'
 
     def row(self, tick: re.Match[str]) -> str:
         label, rest = tick["label"], html.escape(tick["rest"])

@@ -1,0 +1,67 @@
+"""Every page of the built site: nothing from elsewhere, no errors, readable on any screen."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from built_site import HTML, Visit, pages
+
+PHONE = {"viewport": {"width": 375, "height": 812}, "is_mobile": True, "has_touch": True}
+MAX_PAGE_BYTES = 2_500_000  # beyond the scripts and styles that pages share
+SHARED = ("_static/",)
+
+
+def test_the_site_has_its_pages(site: str):
+    assert {"index.html", "chapters/notation.html", "chapters/references.html"} <= set(pages())
+
+
+def test_page_is_complete_and_self_contained(visit: Visit, path: str):
+    page = visit.open(path)
+    assert visit.errors == []
+    if "math notranslate" in (HTML / path).read_text(encoding="utf-8"):
+        assert page.locator("mjx-container").count() > 0
+        assert page.locator("mjx-merror").count() == 0
+    pictures = page.eval_on_selector_all("img", "all => all.map(i => [i.src, i.alt.trim()])")
+    assert [src for src, alt in pictures if not alt] == []
+    text = page.locator("body").inner_text()
+    assert not [residue for residue in ("{eq}", "{cite", "{doc}", "```") if residue in text]
+    own = sum(n for url, n in visit.sizes.items() if not url.startswith(SHARED))
+    assert own <= MAX_PAGE_BYTES, f"{own} bytes"
+
+
+@pytest.mark.parametrize("visit", [PHONE], indirect=True)
+def test_page_fits_a_phone(visit: Visit, path: str):
+    page = visit.open(path)
+    assert visit.errors == []
+    width = page.evaluate("document.documentElement.scrollWidth")
+    assert width <= 375, f"the page is {width} px wide"
+
+
+@pytest.mark.parametrize("visit", [{"color_scheme": "dark"}], indirect=True)
+def test_theme_follows_the_system_and_the_button(visit: Visit):
+    page = visit.open("index.html")
+    theme = "document.documentElement.dataset.theme"
+    assert page.evaluate(theme) == "dark"
+    button = page.locator("button.theme-switch-button").first
+    seen = set()
+    for _ in range(3):
+        button.click()
+        seen.add(page.evaluate(theme))
+    assert seen == {"light", "dark"}
+    assert visit.errors == []
+
+
+@pytest.mark.parametrize("word", ["divergence", "latent"])
+def test_search_finds_a_word(visit: Visit, word: str):
+    page = visit.open(f"search.html?q={word}")
+    page.wait_for_selector("#search-results ul.search li", timeout=10_000)
+    assert visit.errors == []
+
+
+def test_every_local_link_leads_somewhere(path: str):
+    source = (HTML / path).read_text(encoding="utf-8")
+    for link in re.findall(r'<a [^>]*href="([^"#?]+)', source):
+        if "://" not in link and not link.startswith("mailto:"):
+            target = ((HTML / path).parent / link).resolve()
+            assert target.exists(), link
