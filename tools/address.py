@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
-import tomllib
 
 from tools.execute import fingerprint
 

@@ -2,8 +2,11 @@
 
 Data flows one way through the modules, and a module imports only what stands to its left::
 
-    runtime -> data -> model -> objectives -> training -> figures, widgets
-    checks: verifies an equation and prints its tick; imports nothing of the package
+    runtime -> data -> model -> objectives -> training -> evaluation -> figures, widgets
+    exact, mean_field: models whose answers are known in closed form
+    checks: verifies an equation and prints its tick
+
+The last three import nothing of the package: the truth cannot share a mistake with what it scores.
 
 Everything is measured in nats, summed over dimensions, one value per example. Modules load when
 they are first used, so that ``import vae_tutorial`` costs no more than ``import torch``.
@@ -21,10 +24,17 @@ except PackageNotFoundError:  # run from a source tree that is not installed
     __version__ = "0+unknown"
 
 __all__ = [
+    "annealing",
     "checks",
     "data",
+    "distributions",
+    "evaluation",
+    "exact",
     "figures",
+    "gradients",
+    "mean_field",
     "model",
+    "networks",
     "objectives",
     "pretrained",
     "runtime",

@@ -136,11 +136,12 @@ def latent_scatter(z: Tensor, labels: Tensor, ax: Axes | None = None) -> Figure:
 
 
 @torch.no_grad()
-def manifold(model: VAE, shape: tuple[int, int], side: int = 15) -> Figure:
+def manifold(model: VAE, shape: tuple[int, int], side: int = 15, gap: int = 0) -> Figure:
     """Draws the 2-D manifold: the decoder's mean over a side × side grid of the latent plane.
 
     The grid is evenly spaced in probability, not in z: z = Φ⁻¹(u), with Φ the normal CDF and
-    u = (i − ½) / side, so that each image stands for the same mass of the prior.
+    u = (i − ½) / side, so that each image stands for the same mass of the prior. ``gap`` white
+    pixels frame each image, for images without a margin of their own.
 
     Source: Kingma & Welling (2014), figure 4 and appendix A.
     """
@@ -154,6 +155,8 @@ def manifold(model: VAE, shape: tuple[int, int], side: int = 15) -> Figure:
     z = torch.cartesian_prod(quantile.flip(0), quantile).flip(1)  # rows: z2 from top to bottom
     height, width = shape
     images = model.decode(z).mean.cpu().reshape(side, side, height, width)
+    images = torch.nn.functional.pad(images, (gap, gap, gap, gap))
+    height, width = height + 2 * gap, width + 2 * gap
     mosaic = images.permute(0, 2, 1, 3).reshape(side * height, side * width)
     figure, ax = plt.subplots(figsize=(6.4, 6.4))
     ax.imshow(mosaic.numpy(), vmin=0, vmax=1)

@@ -97,8 +97,8 @@ class _JupyterLine:
         self._handle: Any = display(self._line(0, "starting"), raw=True, display_id=True)
 
     def _line(self, epoch: int, text: str) -> dict[str, str]:
-        done = 20 * epoch // self._epochs
-        bar = "━" * done + "·" * (20 - done)
+        done = 8 * epoch // self._epochs
+        bar = "━" * done + "·" * (8 - done)
         return {"text/plain": f"epoch {epoch}/{self._epochs} {bar} {text}"}
 
     def show(self, epoch: int, text: str) -> None:

@@ -52,6 +52,10 @@ def test_manifold_puts_each_quantile_in_its_place():
     u = (np.arange(4) + 0.5) / 4
     np.testing.assert_allclose(picture[:, :, 0], np.tile(u, (4, 1)), atol=1e-6)
     np.testing.assert_allclose(picture[:, :, 1], np.tile(u[::-1, None], (1, 4)), atol=1e-6)
+    framed = figures.manifold(model, (1, 4), side=4, gap=1)
+    shown = np.asarray(framed.axes[0].images[0].get_array()).reshape(4, 3, 4, 6)
+    np.testing.assert_array_equal(shown[:, 1, :, 1:-1], picture)
+    assert shown[:, [0, 2]].max() == 0 and shown[..., [0, 5]].max() == 0
     with pytest.raises(ValueError, match="2 latent dimensions, and this model has 3"):
         figures.manifold(VAE.mlp(4, 3), (2, 2))
 

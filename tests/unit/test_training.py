@@ -169,4 +169,4 @@ def test_progress_in_jupyter_keeps_one_line(tmp_path):
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)])
     nbclient.NotebookClient(notebook, kernel_name="python3").execute()
     (output,) = notebook.cells[0].outputs
-    assert output.data["text/plain"].startswith("epoch 3/3 ━━━━━━━━━━━━━━━━━━━━ ELBO")
+    assert output.data["text/plain"].startswith("epoch 3/3 ━━━━━━━━ ELBO")
