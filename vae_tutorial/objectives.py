@@ -29,7 +29,8 @@ def gaussian_kl(
 
     KL(q‖p) = ½ Σ_j [ exp(d_j) − 1 − d_j + (mu_j − prior_mu_j)² / exp(prior_log_var_j) ],
     with d = log_var − prior_log_var. Against the standard normal prior, the default, this is
-    −½ Σ_j (1 + log σ_j² − μ_j² − σ_j²). ``expm1`` keeps full precision where q is close to p.
+    −½ Σ_j (1 + log σ_j² − μ_j² − σ_j²). ``expm1`` spares the cancellation in exp(d) − 1, so that
+    float32 never returns a negative value where q is close to p.
 
     Args:
         mu, log_var: mean and log-variance of q, [..., J].
