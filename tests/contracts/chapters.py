@@ -12,9 +12,7 @@ from nbformat import NotebookNode
 
 ROOT = Path(__file__).resolve().parents[2]
 CHAPTERS = sorted((ROOT / "chapters").glob("*.ipynb"))
-LABELED_MATH = re.compile(
-    r"^\$\$\n((?:(?!\$\$).)*?)\n\$\$ \(((?:eq|def)-[\w-]+)\)$", re.S | re.M
-)
+LABELED_MATH = re.compile(r"^\$\$\n((?:(?!\$\$).)*?)\n\$\$ \(((?:eq|def)-[\w-]+)\)$", re.S | re.M)
 LABEL = re.compile(r"\((eq-[\w-]+|def-[\w-]+)\)\s*$|:label:\s*([\w-]+)", re.M)
 VERIFY = re.compile(r"""\bverify\(\s*["'](eq-[\w-]+)["']""")
 TICK = re.compile(r"^✓ (eq-[\w-]+): (.*); \d+ wrong neighbors? rejected$", re.M)

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from vae_tutorial.model import VAE
-from vae_tutorial.widgets import LatentExplorer, _layers
+from vae_tutorial.widgets import LatentExplorer, _layers, _still
 
 
 def small(**settings) -> VAE:
@@ -47,6 +47,16 @@ def test_the_picture_is_a_png_of_stable_bytes_and_the_text_has_no_address():
     png = base64.b64decode(data["image/png"])
     assert png.startswith(b"\x89PNG") and png == widget.still()
     assert data["text/plain"] == repr(widget) == "LatentExplorer(3 points, 3 x 4 image)"
+
+
+def test_a_plane_without_points_shows_a_map_of_what_is_decoded_there():
+    """A tile shows the image of its center, and the map gives way to points."""
+    at = _still.tile_centers(4.5)
+    assert at.shape == (81, 2) and at[0].tolist() == [-4, 4] and at[-1].tolist() == [4, -4]
+    assert at[40].tolist() == [0, 0] and at[1].tolist() == [-3, 4]
+    bare = LatentExplorer(small(), image_shape=(3, 4))
+    pointed = LatentExplorer(small(), torch.zeros(1, 2), image_shape=(3, 4))
+    assert bare.still() != pointed.still()
 
 
 @pytest.mark.parametrize(

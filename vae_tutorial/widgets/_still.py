@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 MIN_CONTRAST = 3.0  # of a point on white
+TILES, TILE_INK = 9, 0.35  # the map behind a plane without points, as in latent_explorer.js
 
 
 def legible(color: str) -> str:
@@ -25,8 +26,16 @@ def _luminance(rgb: NDArray[np.float64]) -> float:
     return float(linear @ [0.2126, 0.7152, 0.0722])
 
 
+def tile_centers(extent: float) -> NDArray[np.float32]:
+    """Where the map's tiles stand in the plane, [TILES², 2], row by row from the top."""
+    u = (np.arange(TILES, dtype=np.float32) + 0.5) * (2 * extent / TILES) - extent
+    z1, z2 = np.meshgrid(u, u[::-1])
+    return np.stack([z1.ravel(), z2.ravel()], axis=1)
+
+
 def draw(
     image: NDArray[np.float32],
+    tiles: NDArray[np.float32] | None,
     points: NDArray[np.float32],
     labels: NDArray[np.uint8],
     *,
@@ -45,6 +54,12 @@ def draw(
         figure = Figure(figsize=(7.2, 4.1), dpi=110, layout="constrained")
         FigureCanvasAgg(figure)
         plane, picture = figure.subplots(1, 2, width_ratios=(3, 2))
+        if tiles is not None:
+            rows, cols = image.shape
+            grid = tiles.reshape(TILES, TILES, rows, cols).transpose(0, 2, 1, 3)
+            mosaic = np.clip(grid.reshape(TILES * rows, TILES * cols), 0, 1)
+            edges = (-extent, extent, -extent, extent)
+            plane.imshow(TILE_INK * mosaic, cmap="gray_r", vmin=0, vmax=1, extent=edges)
         _draw_points(plane, points, labels, classes, palette)
         plane.plot(*z, "o", ms=12, mfc="none", mec="white", mew=5)
         plane.plot(*z, "o", ms=12, mfc="none", mec="black", mew=2)

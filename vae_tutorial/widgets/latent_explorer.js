@@ -2,6 +2,7 @@
 // The decoder runs here, in plain JavaScript: no kernel, no network. Weights arrive as float16.
 
 const STEP = 0.1, BIG_STEP = 0.5;            // arrow keys, in units of z
+const TILES = 9, TILE_INK = 0.35;             // the map behind a plane without points
 const KEYS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
 
 const ACTIVATIONS = {
@@ -93,7 +94,21 @@ function render({ model, el }) {
   let z = [...model.get("z")], size = 0, scale = 1, frame = 0, quiet = 0;
   const px = (u) => ((u + R) / (2 * R)) * size, py = (u) => px(-u);
 
-  function drawBackdrop() {                   // axes and encoded images: only when size or theme change
+  function drawMap(g, fg) {                   // what the decoder draws there, faintly
+    const side = size / TILES, step = (2 * R) / TILES, tile = document.createElement("canvas");
+    tile.width = cols;
+    tile.height = rows;
+    const t = tile.getContext("2d"), p = t.createImageData(cols, rows), [red, green, blue] = rgb(fg);
+    for (let k = 0; k < TILES * TILES; k++) {
+      const [i, j] = [k % TILES, Math.floor(k / TILES)];
+      const x = decode([-R + (i + 0.5) * step, R - (j + 0.5) * step]);
+      for (let d = 0; d < x.length; d++) p.data.set([red, green, blue, 255 * x[d]], 4 * d);
+      t.putImageData(p, 0, 0);
+      g.drawImage(tile, i * side, j * side, side, side);
+    }
+  }
+
+  function drawBackdrop() {                   // map, axes, encoded images: when size or theme change
     size = plane.clientWidth;
     if (!size) return;                        // not laid out yet (another slide, a folded box)
     scale = window.devicePixelRatio || 1;
@@ -102,6 +117,8 @@ function render({ model, el }) {
     const dark = rgb(fg).reduce((a, b) => a + b) > 380, font = size < 300 ? 9 : 11;
     root.dataset.dark = dark;
     g.setTransform(scale, 0, 0, scale, 0, 0);
+    g.globalAlpha = TILE_INK;
+    if (!points.length) drawMap(g, fg);
     g.strokeStyle = g.fillStyle = fg;
     g.font = `${font}px system-ui, sans-serif`;
     g.textAlign = "center";

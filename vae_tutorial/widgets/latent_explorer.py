@@ -32,7 +32,8 @@ class LatentExplorer(anywidget.AnyWidget):  # type: ignore[misc]
 
     Args:
         model: its decoder is an MLP as in :meth:`VAE.mlp`, its latent space two-dimensional.
-        points: encoded images to draw in the plane, [N, 2], such as ``model.encode(x).mu``.
+        points: encoded images to draw in the plane, [N, 2], such as ``model.encode(x).mu``; without
+            them the plane shows faint decoded images as its map.
         labels: the class of each point, [N], whole numbers from 0.
         image_shape: rows and columns of the decoded image.
         extent: the plane reaches from -extent to extent in both directions.
@@ -105,8 +106,11 @@ class LatentExplorer(anywidget.AnyWidget):  # type: ignore[misc]
     def still(self) -> bytes:
         """The picture that stands for the widget where no script runs, as PNG."""
         image = _layers.forward(self._layers, np.asarray([self.z], np.float32))[0]
+        at = _still.tile_centers(self.extent)
+        tiles = _layers.forward(self._layers, at).reshape(-1, *self.image_shape)
         return _still.draw(
             image.reshape(self.image_shape),
+            None if len(self._points) else tiles,
             self._points,
             self._labels,
             classes=self.classes,
