@@ -322,6 +322,15 @@ def test_logistic_limit_is_the_maximum(model):
                 assert model.elbo(m, v + shift) < best - 1e-5
 
 
+def test_logistic_steps_are_halved_in_the_variance_too():
+    """From here the whole step in v_j makes the ELBO fall, however small the step in m_j."""
+    wide = LogisticRegression(torch.ones(6, 1).double(), double([1, 1, 0, 1, 1, 0]), 100.0)
+    m, v = double([8.0]), double([1.0])
+    for _ in range(30):
+        m, v = wide.sweep(m, v)
+    torch.testing.assert_close(wide.elbo(m, v), wide.elbo(*optimum(wide)))
+
+
 def test_logistic_gap_is_small_and_the_mean_close_but_neither_is_exact():
     evidence, mean = log_evidence(ONE)
     m, v = optimum(ONE)
