@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 from torch.distributions import (
+    Distribution,
     Independent,
     MultivariateNormal,
     Normal,
@@ -16,6 +17,9 @@ from torch.distributions import (
     kl_divergence,
     register_kl,
 )
+from torch.types import _size
+
+from vae_tutorial.runtime import standard_normal
 
 
 class DiagonalNormal(Independent):  # type: ignore[type-arg]
@@ -30,6 +34,11 @@ class DiagonalNormal(Independent):  # type: ignore[type-arg]
     def from_noise(self, eps: Tensor) -> Tensor:
         """z = mu + sigma · eps: distributed as this distribution for eps ~ N(0, I)."""
         return self.mu + self.sigma * eps
+
+    def expand(self, batch_shape: _size, _instance: object = None) -> DiagonalNormal:
+        """The same distribution with the batch shape repeated to ``batch_shape``."""
+        shape = (*batch_shape, *self.event_shape)
+        return DiagonalNormal(self.mu.expand(shape), self.log_var.expand(shape))
 
     def detached(self) -> DiagonalNormal:
         """The same distribution, with parameters that no gradient reaches."""
@@ -47,12 +56,33 @@ class FullNormal(MultivariateNormal):
         """z = mu + L eps: distributed as this distribution for eps ~ N(0, I)."""
         return self.mu + (self.scale_tril @ eps.unsqueeze(-1)).squeeze(-1)
 
+    def expand(self, batch_shape: _size, _instance: object = None) -> FullNormal:
+        """The same distribution with the batch shape repeated to ``batch_shape``."""
+        shape = (*batch_shape, *self.event_shape)
+        return FullNormal(self.mu.expand(shape), self.scale_tril.expand(*shape, shape[-1]))
+
     def detached(self) -> FullNormal:
         """The same distribution, with parameters that no gradient reaches."""
         return FullNormal(self.mu.detach(), self.scale_tril.detach())
 
 
 Posterior = DiagonalNormal | FullNormal
+
+
+def draw(p: Distribution, shape: tuple[int, ...], rng: torch.Generator) -> Tensor:
+    """Samples of any distribution, [*shape, *batch, *event], from a generator; no gradient.
+
+    The package's own normals transform its noise, so that they are the same on every device.
+    torch's ``sample`` takes no generator: there the global generators are seeded from rng for the
+    draw, and then put back.
+    """
+    with torch.no_grad():
+        if isinstance(p, Posterior):
+            return p.from_noise(standard_normal((*shape, *p.mu.shape), rng, like=p.mu))
+        seed = int(torch.randint(2**63 - 1, (), generator=rng, device=rng.device))
+        with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+            torch.manual_seed(seed)
+            return p.sample(torch.Size(shape))
 
 
 class OneHotSequence(Independent):  # type: ignore[type-arg]

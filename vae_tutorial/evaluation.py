@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 from vae_tutorial import _door
-from vae_tutorial.distributions import DiagonalNormal, FullNormal
+from vae_tutorial.distributions import draw
 from vae_tutorial.gaps import Gap, best_posterior, gap
 from vae_tutorial.importance import MEMORY, Evidence, log_evidence
 from vae_tutorial.model import VAE
 from vae_tutorial.objectives import posterior_samples
-from vae_tutorial.runtime import RandomSource, as_generator, standard_normal
+from vae_tutorial.runtime import RandomSource, as_generator
 
 __all__ = [
     "ActiveUnits",
@@ -152,11 +152,4 @@ def samples(model: VAE, n: int, rng: RandomSource = None) -> Tensor:
     The mean, as pictures of samples usually show it: a draw of x itself adds the noise of p(x|z).
     """
     _door.positive_int("n", n)
-    prior, rng = model.prior, as_generator(rng)
-    if isinstance(prior, DiagonalNormal | FullNormal):
-        shape = (n, model.latent_dim)
-        return model.decode(prior.from_noise(standard_normal(shape, rng, like=prior.mu))).mean
-    seed = int(torch.randint(2**62, (), generator=rng, device=rng.device))
-    with torch.random.fork_rng():  # torch's distributions sample from the global generator
-        torch.manual_seed(seed)
-        return model.decode(prior.sample(torch.Size([n]))).mean
+    return model.decode(draw(model.prior, (n,), as_generator(rng))).mean

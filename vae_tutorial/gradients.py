@@ -21,6 +21,7 @@ from torch.distributions import Distribution
 from torch.nn import Parameter
 
 from vae_tutorial import _door
+from vae_tutorial.distributions import draw
 from vae_tutorial.model import VAE
 from vae_tutorial.objectives import elbo, iwae_bound, log_weights, posterior_samples
 from vae_tutorial.runtime import RandomSource, as_generator
@@ -216,20 +217,10 @@ def wake_sleep(model: VAE, x: Tensor, rng: RandomSource = None) -> WakeSleep:
         theta += model.prior_network.parameters()
 
     with torch.no_grad():
-        dream_z = _draw(model.prior, (len(x),), rng)  # [B, J]
-        dream_x = _draw(model.decode(dream_z), (), rng)  # [B, D]
+        dream_z = draw(model.prior, (len(x),), rng)  # [B, J]
+        dream_x = draw(model.decode(dream_z), (), rng)  # [B, D]
     log_q = _log_q(model.encode(dream_x), dream_z)
     return WakeSleep(
         theta=flat_gradient(log_joint.mean(), theta),
         phi=flat_gradient(log_q.mean(), model.encoder.parameters()),
     )
-
-
-def _draw(p: Distribution, shape: tuple[int, ...], rng: torch.Generator) -> Tensor:
-    """Samples of any distribution. Its ``sample`` takes no generator, so the global generators are
-    seeded from rng for the draw, and then put back."""
-    seed = int(torch.randint(2**63 - 1, (), generator=rng, device=rng.device))
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        torch.manual_seed(seed)
-        sample: Tensor = p.sample(torch.Size(shape))
-    return sample

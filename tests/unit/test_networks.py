@@ -3,10 +3,10 @@
 import pytest
 import torch
 from torch import nn
-from torch.distributions import Categorical, MultivariateNormal
+from torch.distributions import Categorical, MultivariateNormal, Normal
 
 from vae_tutorial import training
-from vae_tutorial.distributions import OneHotSequence
+from vae_tutorial.distributions import DiagonalNormal, OneHotSequence, draw
 from vae_tutorial.model import VAE
 from vae_tutorial.objectives import elbo
 from vae_tutorial.storage import load_model, save_model
@@ -153,3 +153,26 @@ def test_a_learned_prior_starts_standard_and_moves():
 def test_nonsense_is_refused(arguments, words):
     with pytest.raises(ValueError, match=words):
         VAE.mlp(6, **arguments)
+
+
+def test_expanding_repeats_the_batch():
+    for posterior in ("diagonal", "full"):
+        q = VAE.mlp(6, 2, posterior=posterior, device="cpu").encode(torch.ones(1, 6))
+        z = torch.tensor([[0.3, 0.4], [1.0, -2.0]])
+        expanded = q.expand((2,))
+        assert expanded.batch_shape == (2,) and type(expanded) is type(q)
+        assert torch.equal(expanded.log_prob(z), q.log_prob(z))
+
+
+def test_draws_come_from_the_generator_alone():
+    peaks = Normal(torch.tensor([-1.0, 2.0]), 0.5)
+    own = DiagonalNormal(torch.tensor([-1.0, 2.0]), torch.tensor([0.5, 0.5]).log() * 2)
+    state = torch.random.get_rng_state()
+    for p in (peaks, own):
+        first, again, other = (
+            draw(p, (50_000,), torch.Generator().manual_seed(s)) for s in (0, 0, 1)
+        )
+        assert torch.equal(first, again) and not torch.equal(first, other)
+        torch.testing.assert_close(first.mean(0), p.mean, rtol=0, atol=0.02)
+        torch.testing.assert_close(first.std(0), p.stddev, rtol=0, atol=0.02)
+    assert torch.equal(torch.random.get_rng_state(), state)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 MIN_CONTRAST = 3.0  # of a point on white
+COLORS = 48
 TILES, TILE_INK = 9, 0.35  # the map behind a plane without points, as in latent_explorer.js
 
 
@@ -48,6 +49,7 @@ def draw(
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from PIL import Image
 
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
@@ -68,9 +70,11 @@ def draw(
         plane.grid(alpha=0.2)
         picture.imshow(np.clip(image, 0, 1), cmap="gray_r", vmin=0, vmax=1)
         picture.set(xticks=[], yticks=[], title=f"decoded at z = ({z[0]:.2f}, {z[1]:.2f})")
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", metadata={"Software": None})
-    return buffer.getvalue()
+        drawn = io.BytesIO()
+        figure.savefig(drawn, format="png")
+    small = io.BytesIO()  # few colors suffice, and every notebook carries the picture
+    Image.open(drawn).convert("RGB").quantize(COLORS).save(small, "png", optimize=True)
+    return small.getvalue()
 
 
 def _draw_points(

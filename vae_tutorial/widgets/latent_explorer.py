@@ -32,8 +32,8 @@ class LatentExplorer(anywidget.AnyWidget):  # type: ignore[misc]
 
     Args:
         model: its decoder is an MLP as in :meth:`VAE.mlp`, its latent space two-dimensional.
-        points: encoded images to draw in the plane, [N, 2], such as ``model.encode(x).mu``; without
-            them the plane shows faint decoded images as its map.
+        points: encoded images to draw in the plane, [N, 2], such as ``model.encode(x).mu``;
+            without them the plane shows faint decoded images as its map.
         labels: the class of each point, [N], whole numbers from 0.
         image_shape: rows and columns of the decoded image.
         extent: the plane reaches from -extent to extent in both directions.
