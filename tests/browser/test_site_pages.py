@@ -65,3 +65,12 @@ def test_every_local_link_leads_somewhere(path: str):
         if "://" not in link and not link.startswith("mailto:"):
             target = ((HTML / path).parent / link).resolve()
             assert target.exists(), link
+
+
+def test_no_equation_is_cut_off_on_a_desktop(visit: Visit, path: str):
+    page = visit.open(path)
+    wide = page.eval_on_selector_all(
+        'mjx-container[display="true"]',
+        "all => all.filter(e => e.scrollWidth > e.clientWidth + 1).map(e => e.textContent)",
+    )
+    assert wide == []
