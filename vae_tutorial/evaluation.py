@@ -133,9 +133,9 @@ def _log_densities(
     _door.positive_int("num_samples", num_samples)
     q, z = posterior_samples(model, model.check_data(x), num_samples, rng)  # z [L, N, J]
     rows = max(1, MEMORY // (4 * q.mu.numel() * q.mu.element_size()))
-    log_q_z = torch.cat(
-        [torch.logsumexp(q.log_prob(part[:, None]), -1) for part in z.flatten(0, 1).split(rows)]
-    ).view(z.shape[:2]) - math.log(len(x))
+    log_q_z = q.mu.new_empty(z.shape[:2])  # written part by part: see importance.MEMORY
+    for part, out in zip(z.flatten(0, 1).split(rows), log_q_z.view(-1).split(rows), strict=True):
+        out.copy_(torch.logsumexp(q.log_prob(part[:, None]), -1) - math.log(len(x)))
     return q.log_prob(z), log_q_z, model.prior.log_prob(z)
 
 

@@ -104,7 +104,8 @@ def gap(
     model.check_data(x)
     _door.positive_int("steps", steps)
     rng, chunk = as_generator(rng), pairs_at_a_time(model, x, chunk)
-    parts = []
+    fields = torch.empty(8, len(x), dtype=torch.double, device=x.device)
+    start = 0
     for rows in x.split(max(1, chunk // SAMPLES)):
         best = best_posterior(model, rows, steps, rng)
         q = model.encode(rows)
@@ -113,9 +114,10 @@ def gap(
             log_w, log_w_best = (
                 sampled_log_weights(model, rows[i], _take(r, i), eps, chunk) for r in (q, best)
             )
-            parts.append(_measured(log_w, log_w_best))
-    value, error, size, k, *rest = (torch.cat(column) for column in zip(*parts, strict=True))
-    return Gap(Evidence(value, error, size, k, num_samples), *rest)
+            fields[:, start : start + len(i)] = _measured(log_w, log_w_best)
+            start += len(i)
+    evidence = Evidence(fields[0], fields[1], fields[2], fields[3], num_samples)
+    return Gap(evidence, *fields[4:])
 
 
 def best_posterior(model: VAE, x: Tensor, steps: int = 500, rng: RandomSource = None) -> Posterior:
@@ -173,12 +175,12 @@ def _take(q: Posterior, rows: Tensor) -> Posterior:
     return FullNormal(q.mu[rows], q.scale_tril[rows])
 
 
-def _measured(log_w: Tensor, log_w_best: Tensor) -> tuple[Tensor, ...]:
-    """The fields of a :class:`Gap`, [B] each, those of its evidence first, from log w [K, B] under
+def _measured(log_w: Tensor, log_w_best: Tensor) -> Tensor:
+    """The fields of a :class:`Gap`, [8, B], those of its evidence first, from log w [K, B] under
     q and under q*. log p̂ − L varies by w / mean(w) − log w, to first order."""
     K = len(log_w)
     ratio = K * torch.softmax(log_w_best, 0)
     approximation_error = (ratio - log_w_best).std(0) / math.sqrt(K)
     amortization_error = (log_w_best - log_w).std(0) / math.sqrt(K)
     means = log_w_best.mean(0), log_w.mean(0)
-    return (*summary(log_w_best), *means, approximation_error, amortization_error)
+    return torch.stack([*summary(log_w_best), *means, approximation_error, amortization_error])

@@ -18,7 +18,10 @@ from vae_tutorial.objectives import log_weights
 from vae_tutorial.pareto import pareto_k, trust_threshold
 from vae_tutorial.runtime import RandomSource, as_generator, standard_normal
 
-MEMORY = 2**26  # bytes that one decoder call may take; more is not faster
+MEMORY = 2**26
+"""Bytes that one decoder call may take; more is not faster. Results are written into a tensor that
+is there before the first call: small tensors that outlive a call would scatter the memory that the
+next one needs, and the process would grow without end."""
 
 
 @dataclass(frozen=True)
@@ -86,13 +89,13 @@ def log_evidence(
     sample_count(num_samples)
     model.check_data(x)
     rng, chunk = as_generator(rng), pairs_at_a_time(model, x, chunk)
-    parts = []
-    for rows in x.split(max(1, chunk // num_samples)):
+    size = max(1, chunk // num_samples)
+    fields = torch.empty(4, len(x), dtype=torch.double, device=x.device)  # see MEMORY
+    for rows, out in zip(x.split(size), fields.split(size, dim=1), strict=True):
         q = model.encode(rows)
         eps = noise(q, num_samples, rng)
-        parts.append(summary(sampled_log_weights(model, rows, q, eps, chunk)))
-    value, error, size, k = (torch.cat(column) for column in zip(*parts, strict=True))
-    return Evidence(value, error, size, k, num_samples)
+        out.copy_(torch.stack(summary(sampled_log_weights(model, rows, q, eps, chunk))))
+    return Evidence(fields[0], fields[1], fields[2], fields[3], num_samples)
 
 
 def summary(log_w: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -118,8 +121,11 @@ def noise(q: Posterior, num_samples: int, rng: torch.Generator) -> Tensor:
 def sampled_log_weights(model: VAE, x: Tensor, q: Posterior, eps: Tensor, chunk: int) -> Tensor:
     """log w, [K, B], for noise eps [K, B, J], with at most ``chunk`` samples of z decoded at a
     time (or one for each example)."""
-    parts = eps.split(max(1, chunk // len(x)))
-    return torch.cat([log_weights(model, x, q, q.from_noise(part)) for part in parts]).double()
+    size = max(1, chunk // len(x))
+    log_w = torch.empty(eps.shape[:2], dtype=torch.double, device=eps.device)
+    for part, out in zip(eps.split(size), log_w.split(size), strict=True):
+        out.copy_(log_weights(model, x, q, q.from_noise(part)))
+    return log_w
 
 
 def pairs_at_a_time(model: VAE, x: Tensor, chunk: int | None) -> int:
