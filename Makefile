@@ -75,10 +75,13 @@ browser:
 	elif [ "$${CI:-}" = true ]; then echo "chromium is missing, and CI needs it"; exit 1; \
 	else echo "chromium is missing: the browser tests will be skipped (apt-get install chromium)"; fi
 
+# two processes of one thread each; then, alone, every notebook anew on two threads
+FRESH := tests/contracts/test_fresh_run.py
 test: $(READY) browser book lint types
-	$(BIN)/python -m pytest -n 2 --dist loadfile tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile tests --ignore $(FRESH)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --nbval --nbval-current-env \
 		--nbval-sanitize-with tests/sanitize.cfg $(NOTEBOOKS)
+	$(BIN)/python -m pytest $(FRESH)
 
 # break the mathematics on purpose: every mistake must be caught twice
 mutants: $(READY)

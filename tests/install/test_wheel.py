@@ -5,7 +5,10 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import zipfile
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import nbformat
@@ -13,6 +16,11 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 REQUIREMENTS = ROOT / "requirements.txt"
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, *args):
+        pass
 
 
 def run(*command, **options):
@@ -37,6 +45,19 @@ def checkout(tmp_path_factory):
     run("git", "add", "-A", cwd=copy)
     run("git", *identity, "commit", "-qm", "as it is", cwd=copy)
     return copy
+
+
+@pytest.fixture(scope="module")
+def address(checkout, tmp_path_factory):
+    """The checkout served as a git repository over HTTP on this machine alone."""
+    served = tmp_path_factory.mktemp("served")
+    run("git", "clone", "--quiet", "--bare", checkout, served / "book.git")
+    run("git", "update-server-info", cwd=served / "book.git")
+    handler = partial(QuietHandler, directory=str(served))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"git+http://127.0.0.1:{server.server_port}/book.git"
+        server.shutdown()
 
 
 @pytest.fixture(scope="module")
@@ -115,14 +136,14 @@ def test_the_package_alone_needs_no_matplotlib(empty, wheel, tmp_path):
 
 
 def test_the_setup_cell_on_colab_installs_the_package_and_leaves_torch_alone(
-    installed, checkout, tmp_path
+    installed, address, tmp_path
 ):
     """An environment like Colab's: torch is there, the package is not."""
     run(installed, "-m", "pip", "uninstall", "--quiet", "--yes", "vae_tutorial")
     run(installed, "-m", "pip", "install", "--quiet", "--constraint", REQUIREMENTS, "ipython")
     chapter = sorted((ROOT / "chapters").glob("*.ipynb"))[0]
     cell = next(c for c in nbformat.read(chapter, 4).cells if c.cell_type == "code")
-    source, count = re.subn(r"git\+https://[^\"]+", f"git+file://{checkout}", cell.source)
+    source, count = re.subn(r"git\+https://[^\"]+", address, cell.source)
     assert count == 1
     torch_version = "import importlib.metadata as m; print(m.version('torch'))"
     before = run(installed, "-c", torch_version)
