@@ -69,6 +69,9 @@ def test_every_local_link_leads_somewhere(path: str):
 
 def test_no_equation_is_cut_off_on_a_desktop(visit: Visit, path: str):
     page = visit.open(path)
+    page.evaluate(
+        "async () => { await window.MathJax?.startup?.promise; await document.fonts.ready }"
+    )
     wide = page.eval_on_selector_all(
         'mjx-container[display="true"]',
         "all => all.filter(e => e.scrollWidth > e.clientWidth + 1).map(e => e.textContent)",
