@@ -25,7 +25,7 @@ def constant(beta: float = 1.0) -> Schedule:
 def linear_warmup(epochs: float, start: float = 0.0, end: float = 1.0) -> Schedule:
     """From ``start`` to ``end`` in a straight line over the given epochs, then ``end``.
 
-    Source: Sønderby et al. (2016), section 2.2.
+    Source: Sønderby et al. (2016).
     """
     _check(start, end, epochs=epochs)
     return lambda epoch: start + (end - start) * min(max(epoch / epochs, 0.0), 1.0)
@@ -37,7 +37,7 @@ def cyclical(
     """``cycles`` times: from ``start`` to ``end`` over the first part ``ramp`` of the period, then
     ``end`` until the period ends; ``end`` after the last cycle.
 
-    Source: Fu et al. (2019), equation 6.
+    Source: Fu et al. (2019).
     """
     _check(start, end, period=period)
     _door.positive_int("cycles", cycles)

@@ -122,7 +122,7 @@ class LinearGaussian:
         E: the moments of p(z|x). M: W and the noise that maximize the expected log-joint; the mean
         is the data's. With ``isotropic`` the noise variances are one number (probabilistic PCA).
 
-        Source: Bishop (2006), equations 12.54 to 12.57, and 12.65 to 12.66 for factor analysis.
+        Source: Bishop (2006), sections 12.2.2 (probabilistic PCA) and 12.2.4 (factor analysis).
         """
         mean = x.mean(0)
         posterior = LinearGaussian(self.W, mean, self.noise).posterior(x)

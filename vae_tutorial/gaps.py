@@ -4,7 +4,7 @@ log p(x) − L[q] = (log p(x) − L[q*]) + (L[q*] − L[q]), where q is the enco
 best member of its family for this one x. The first part is the approximation gap, what the family
 costs; the second is the amortization gap, what it costs that one network serves all x.
 
-Source: Cremer et al. (2018), section 3.
+Source: Cremer et al. (2018).
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def gap(
     Raises:
         TypeError, ValueError: x is no data for this model, or a number is too small.
 
-    Source: Cremer et al. (2018), section 3.
+    Source: Cremer et al. (2018).
     """
     sample_count(num_samples)
     model.check_data(x)

@@ -100,7 +100,7 @@ def score_function_with_baseline(
     Raises:
         TypeError, ValueError: x is no data for this model, or num_samples is below 2.
 
-    Source: Mnih & Rezende (2016), section 2.4; Kool et al. (2019).
+    Source: Mnih & Rezende (2016); Kool et al. (2019).
     """
     if _door.positive_int("num_samples", num_samples) < 2:
         raise ValueError(

@@ -203,7 +203,7 @@ def free_bits(
     training. No bound on log p(x): it is at most the ELBO in the mean over the batch, and equals
     that where every dimension uses more than ``nats``. For diagonal Gaussians.
 
-    Source: Kingma et al. (2016), equation 15 (with every dimension a group of its own).
+    Source: Kingma et al. (2016), appendix C.8, with every dimension a group of its own.
     """
     _door.finite_number("nats", nats, at_least=0)
     _door.positive_int("num_samples", num_samples)
