@@ -29,7 +29,7 @@ MUTANTS = {
     ),
     "a mean instead of the sum over dimensions in elbo": (
         "vae_tutorial/objectives.py",
-        "log_prob(x).mean(0)",
+        "log_prob(x).mean(0)  # [L, B] -> [B]",
         "log_prob(x).mean(0) / x.shape[-1]",
     ),
     "the log-variance used as the standard deviation": (
