@@ -76,9 +76,9 @@ browser:
 	else echo "chromium is missing: the browser tests will be skipped (apt-get install chromium)"; fi
 
 # two processes of one thread each; then, alone, every notebook anew on two threads
-FRESH := tests/contracts/test_fresh_run.py
+FRESH := tests/contracts/test_fresh_run.py tests/contracts/test_solutions.py
 test: $(READY) browser book lint types
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile tests --ignore $(FRESH)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile tests $(FRESH:%=--ignore %)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --nbval --nbval-current-env \
 		--nbval-sanitize-with tests/sanitize.cfg $(NOTEBOOKS)
 	$(BIN)/python -m pytest $(FRESH)
