@@ -63,6 +63,7 @@ def execute(
     environment = {**os.environ, **(extra_environment or {})}
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         environment[name] = str(threads)
+    environment["OMP_WAIT_POLICY"] = "passive"  # else threads spin, and starve on a busy machine
     for name in ("COLUMNS", "MPLBACKEND"):  # a narrow terminal or no figures would show
         environment.pop(name, None)
     client = NotebookClient(
