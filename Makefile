@@ -106,7 +106,7 @@ requirements: $(READY)
 	$(BIN)/pip-compile --quiet --strip-extras --no-emit-index-url --no-emit-find-links \
 		--no-emit-trusted-host --all-extras --no-annotate --no-header --upgrade \
 		--constraint _build/torch.txt --output-file _build/pins.txt pyproject.toml
-	{ grep '^#' requirements.txt; sed 's/+cpu$$//' _build/pins.txt; } > _build/requirements.txt
+	{ sed -n '/^#/!q;p' requirements.txt; sed 's/+cpu$$//' _build/pins.txt | grep -v '^#\|^$$'; } > _build/requirements.txt
 	mv _build/requirements.txt requirements.txt
 
 clean:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
+from vae_tutorial import _files
 from vae_tutorial.model import VAE
 
 FORMAT = "vae_tutorial-1"
@@ -23,24 +23,16 @@ def save_model(model: VAE, path: str | os.PathLike[str]) -> None:
 
     Raises:
         ValueError: the model was not built by ``VAE.mlp``, so that nobody could rebuild it.
+        OSError: the disk is full or the place cannot be written; what was there stays.
     """
     if model.settings is None:
         raise ValueError(
             "only a model built by VAE.mlp can be saved with its settings; "
             "save the state_dict of your own encoder and decoder with safetensors"
         )
-    path = Path(path)
     tensors = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
     metadata = {"format": FORMAT, "settings": json.dumps(model.settings)}
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    try:
-        save_file(tensors, temporary, metadata=metadata)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    _files.write(path, save(tensors, metadata))
 
 
 def load_model(path: str | os.PathLike[str], device: torch.device | str | None = None) -> VAE:

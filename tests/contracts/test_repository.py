@@ -13,9 +13,11 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 # a module may import what stands to its left
-ORDER = ["runtime", "_door", "data", "distributions", "networks", "model", "storage", "pretrained",
-         "objectives", "gradients", "annealing", "progress", "training", "pareto", "importance",
-         "gaps", "evaluation", "figures", "widgets"]  # fmt: skip
+ORDER = ["_files", "runtime", "_door", "readers", "sources", "data", "distributions", "networks",
+         "model", "storage", "pretrained", "objectives", "gradients", "annealing", "history",
+         "progress", "batches", "loss", "checkpoint", "distributed", "training", "pareto",
+         "importance", "gaps", "evaluation", "figures", "widgets", "settings", "commands",
+         "__main__"]  # fmt: skip
 FREE = {"checks", "exact", "mean_field"}  # import nothing of the package
 TEXT = {".py", ".md", ".toml", ".yml", ".yaml", ".cfg", ".cff", ".txt", ".ipynb", ".js", ".css",
         ".html", ".j2", ".json", ".bib", ".svg", ""}  # fmt: skip

@@ -4,6 +4,7 @@ import pickle
 
 import pytest
 import torch
+from disks import run_on_a_small_disk
 from safetensors.torch import save_file
 
 from vae_tutorial.model import VAE
@@ -34,18 +35,21 @@ def test_saving_replaces_whole_files_and_leaves_no_other(saved):
     assert [p.name for p in path.parent.iterdir()] == ["model.safetensors"]
 
 
-def test_a_failed_save_keeps_the_old_file(saved, monkeypatch):
-    model, path = saved
-    before = path.read_bytes()
-
-    def no_space(*args, **kwargs):
-        raise OSError("No space left on device")
-
-    monkeypatch.setattr("vae_tutorial.storage.save_file", no_space)
-    with pytest.raises(OSError, match="No space"):
-        save_model(model, path)
-    assert path.read_bytes() == before
-    assert [p.name for p in path.parent.iterdir()] == ["model.safetensors"]
+def test_a_save_on_a_full_disk_keeps_the_old_file(tmp_path):
+    code = f"""
+from pathlib import Path
+from vae_tutorial import model, storage
+path = Path("{tmp_path}") / "model.safetensors"
+small, large = model.VAE.mlp(4, hidden=3), model.VAE.mlp(784, hidden=400)
+storage.save_model(small, path)
+try:
+    storage.save_model(large, path)
+except OSError as error:
+    print(error)
+print(storage.load_model(path).settings == small.settings, len(list(path.parent.iterdir())))
+"""
+    message, state = run_on_a_small_disk(code, tmp_path).stdout.splitlines()
+    assert "free some space" in message and state == "True 1"
 
 
 def test_truncated_foreign_and_tampered_files_are_refused(saved, tmp_path):
