@@ -8,8 +8,10 @@ at beta = 1 maximize the ELBO.
 
 from __future__ import annotations
 
+import bisect
+import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from vae_tutorial import _door
 
@@ -70,6 +72,24 @@ def sigmoid(midpoint: float, width: float, start: float = 0.0, end: float = 1.0)
         return start + (end - start) * part
 
     return beta
+
+
+def staircase(values: Sequence[float], lengths: Sequence[float]) -> Schedule:
+    """``values[i]`` for ``lengths[i]`` epochs, one after the other, then the last value: beta, or
+    a learning rate that falls in steps.
+
+    Source: Burda et al. (2016), section 5, with 0.001 · 10^(−i/7) for 3^i epochs, i = 0, …, 7.
+    """
+    if len(values) != len(lengths) or not values:
+        raise ValueError(
+            f"values and lengths must name the same stairs, at least one, "
+            f"not {len(values)} and {len(lengths)}"
+        )
+    for value, length in zip(values, lengths, strict=True):
+        _door.finite_number("values", value, at_least=0)
+        _door.finite_number("lengths", length, above=0)
+    ends = list(itertools.accumulate(lengths))
+    return lambda epoch: values[min(bisect.bisect_right(ends, epoch), len(values) - 1)]
 
 
 def _check(start: float, end: float, **durations: float) -> None:

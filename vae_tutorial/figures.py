@@ -170,13 +170,17 @@ def manifold(model: VAE, shape: tuple[int, int], side: int = 15, gap: int = 0) -
 
 
 def history(record: History, ax: Axes | None = None) -> Figure:
-    """Draws training: the ELBO of the training batches and of the held-out examples."""
+    """Draws training: the ELBO of the training batches and of the held-out examples, or the
+    objective where it has no ELBO."""
     if ax is None:
         _, ax = plt.subplots()
-    ax.plot(record.epoch, record.elbo, label="training ELBO")
+    if record.elbo:
+        ax.plot(record.epoch, record.elbo, label="training ELBO")
+    else:
+        ax.plot(record.epoch, record.objective, label="training objective")
     if record.valid_elbo:
         ax.plot(record.epoch, record.valid_elbo, "--", label="held-out ELBO")
-    ax.set(xlabel="epoch", ylabel="nats per image")
+    ax.set(xlabel="epoch" if record.steps_per_epoch else "step", ylabel="nats per image")
     ax.add_artist(AnchoredText("higher is better", loc="lower center", frameon=False))
     ax.legend(loc="lower right")
     return _figure(ax)

@@ -16,7 +16,7 @@ from torch.distributions import Distribution, kl_divergence
 from vae_tutorial import _door
 from vae_tutorial.distributions import DiagonalNormal, Posterior
 from vae_tutorial.model import VAE
-from vae_tutorial.runtime import RandomSource, standard_normal
+from vae_tutorial.runtime import Noise, standard_normal
 
 
 def gaussian_kl(
@@ -69,7 +69,7 @@ class Elbo:
         """The ELBO: reconstruction − kl."""
         return self.reconstruction - self.kl
 
-    def weighted(self, beta: float) -> Tensor:
+    def weighted(self, beta: float | Tensor) -> Tensor:
         """reconstruction − beta · kl: a training objective; for beta < 1 no bound on log p(x)."""
         return self.reconstruction - beta * self.kl
 
@@ -78,7 +78,7 @@ class Elbo:
         return Elbo(self.reconstruction.mean(), self.kl.mean())
 
 
-def elbo(model: VAE, x: Tensor, num_samples: int = 1, rng: RandomSource = None) -> Elbo:
+def elbo(model: VAE, x: Tensor, num_samples: int = 1, rng: Noise = None) -> Elbo:
     """The evidence lower bound of each example, by the reparameterization trick.
 
     ELBO(x) = E_q[log p(x|z)] − KL(q(z|x)‖p(z)) ≈ (1/L) Σ_l log p(x|z_l) − KL(q(z|x)‖p(z)),
@@ -91,7 +91,8 @@ def elbo(model: VAE, x: Tensor, num_samples: int = 1, rng: RandomSource = None) 
         model: the VAE.
         x: examples, [B, D], in the support of the decoder.
         num_samples: L, the samples of z for each example.
-        rng: seed or generator of the noise; None draws fresh noise at each call.
+        rng: seed or generator of the noise, or the noise itself, [L, B, J]; None draws fresh
+            noise at each call.
 
     Returns:
         ``Elbo`` with both terms of shape [B], in nats.
@@ -105,7 +106,7 @@ def elbo(model: VAE, x: Tensor, num_samples: int = 1, rng: RandomSource = None) 
     return elbo_terms(model, model.check_data(x), num_samples, rng)
 
 
-def elbo_terms(model: VAE, x: Tensor, num_samples: int, rng: RandomSource) -> Elbo:
+def elbo_terms(model: VAE, x: Tensor, num_samples: int, rng: Noise) -> Elbo:
     """:func:`elbo` for data that has been checked: what a training loop calls."""
     q, z = posterior_samples(model, x, num_samples, rng)
     reconstruction = model.decode(z).log_prob(x).mean(0)  # [L, B] -> [B]
@@ -113,7 +114,7 @@ def elbo_terms(model: VAE, x: Tensor, num_samples: int, rng: RandomSource) -> El
 
 
 def posterior_samples(
-    model: VAE, x: Tensor, num_samples: int, rng: RandomSource
+    model: VAE, x: Tensor, num_samples: int, rng: Noise
 ) -> tuple[Posterior, Tensor]:
     """q(z|x) and reparameterized samples z ~ q(z|x), [L, B, J]."""
     q = model.encode(x)
@@ -138,7 +139,7 @@ def log_weights(model: VAE, x: Tensor, q: Posterior, z: Tensor) -> Tensor:
     return joint - q.log_prob(z)
 
 
-def sgvb_a(model: VAE, x: Tensor, num_samples: int = 1, rng: RandomSource = None) -> Tensor:
+def sgvb_a(model: VAE, x: Tensor, num_samples: int = 1, rng: Noise = None) -> Tensor:
     """SGVB estimator A of the ELBO, [B]: (1/L) Σ_l [log p(x, z_l) − log q(z_l|x)].
 
     Unbiased for the ELBO. It needs no closed form of the KL, and where q(z|x) is the posterior
@@ -152,7 +153,7 @@ def sgvb_a(model: VAE, x: Tensor, num_samples: int = 1, rng: RandomSource = None
     return log_weights(model, x, q, z).mean(0)
 
 
-def sgvb_b(model: VAE, x: Tensor, num_samples: int = 1, rng: RandomSource = None) -> Tensor:
+def sgvb_b(model: VAE, x: Tensor, num_samples: int = 1, rng: Noise = None) -> Tensor:
     """SGVB estimator B of the ELBO, [B]: (1/L) Σ_l log p(x|z_l) − KL(q(z|x)‖p(z)).
 
     Unbiased for the ELBO; only the reconstruction is sampled. It is the value of :func:`elbo`.
@@ -180,7 +181,7 @@ def dataset_elbo(estimate: Tensor, dataset_size: int) -> Tensor:
     return dataset_size / len(estimate) * estimate.sum()
 
 
-def iwae_bound(model: VAE, x: Tensor, k: int, rng: RandomSource = None) -> Tensor:
+def iwae_bound(model: VAE, x: Tensor, k: int, rng: Noise = None) -> Tensor:
     """The importance-weighted bound, [B]: log (1/k) Σ_i p(x, z_i)/q(z_i|x), with z_i ~ q(z|x).
 
     In expectation a lower bound of log p(x) that rises with k, from the ELBO at k = 1, and is
@@ -190,12 +191,21 @@ def iwae_bound(model: VAE, x: Tensor, k: int, rng: RandomSource = None) -> Tenso
     Source: Burda et al. (2016), equation 8 and theorem 1.
     """
     _door.positive_int("k", k)
-    q, z = posterior_samples(model, model.check_data(x), k, rng)
-    return torch.logsumexp(log_weights(model, x, q, z), 0) - math.log(k)
+    return iwae_terms(model, model.check_data(x), k, rng)[0]
+
+
+def iwae_terms(model: VAE, x: Tensor, k: int, rng: Noise) -> tuple[Tensor, Elbo]:
+    """:func:`iwae_bound` for data that has been checked, and from the same samples an unbiased
+    estimate of the two terms of the ELBO, in which the KL is sampled too."""
+    q, z = posterior_samples(model, x, k, rng)
+    log_p = model.decode(z).log_prob(x)  # [k, B]
+    log_ratio = q.log_prob(z) - model.prior.log_prob(z)
+    bound = torch.logsumexp(log_p - log_ratio, 0) - math.log(k)
+    return bound, Elbo(log_p.mean(0), log_ratio.mean(0))
 
 
 def free_bits(
-    model: VAE, x: Tensor, nats: float, num_samples: int = 1, rng: RandomSource = None
+    model: VAE, x: Tensor, nats: float, num_samples: int = 1, rng: Noise = None
 ) -> Tensor:
     """The free-bits objective, [B]: reconstruction_i − Σ_j max(nats, mean over the batch of KL_j).
 

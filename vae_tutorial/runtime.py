@@ -14,6 +14,9 @@ import torch
 from torch import Tensor
 
 RandomSource = torch.Generator | int | None
+Noise = RandomSource | Tensor
+"""Where noise comes from, or the noise itself: what lets a caller draw it for several processes at
+once, or hand the same noise to two estimators."""
 
 
 def default_device() -> torch.device:
@@ -72,12 +75,22 @@ def as_generator(source: RandomSource) -> torch.Generator:
     return generator
 
 
-def standard_normal(shape: Sequence[int], rng: RandomSource, like: Tensor) -> Tensor:
+def standard_normal(shape: Sequence[int], rng: Noise, like: Tensor) -> Tensor:
     """Noise ``eps ~ N(0, I)`` of the given shape, with the dtype and device of ``like``.
 
     It is drawn on the generator's own device: a CPU generator gives the same noise to a model on
-    the CPU and to one on a GPU.
+    the CPU and to one on a GPU. A tensor in place of a source is the noise, and is returned.
+
+    Raises:
+        ValueError: the noise that was given has another shape.
     """
+    if isinstance(rng, Tensor):
+        if rng.shape != torch.Size(shape):
+            raise ValueError(
+                f"the noise must have shape {list(shape)} (samples, examples, latent dimensions), "
+                f"not {list(rng.shape)}"
+            )
+        return rng
     rng = as_generator(rng)
     eps = torch.randn(tuple(shape), generator=rng, device=rng.device, dtype=like.dtype)
     return eps.to(like.device)

@@ -1,129 +1,187 @@
-"""Training: one loop, on one screen, and the history that it returns."""
+"""Training: one loop, on one screen. What surrounds it stands beside it: where batches come from
+(``batches``), what a step minimizes (``loss``), what a run consists of (``state``), how it is kept
+(``checkpoint``) and how several processes share it (``distributed``)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
 from vae_tutorial import _door
 from vae_tutorial.annealing import Schedule, constant
+from vae_tutorial.batches import Transform, batches_of
+from vae_tutorial.checkpoint import Checkpoint
 from vae_tutorial.data import Dataset
+from vae_tutorial.distributed import Workers
+from vae_tutorial.history import History
+from vae_tutorial.loss import Loss, Objective, check_objective, prepared
 from vae_tutorial.model import VAE
 from vae_tutorial.objectives import elbo_terms
 from vae_tutorial.progress import Progress
-from vae_tutorial.runtime import as_generator
+from vae_tutorial.runtime import as_generator, standard_normal
+from vae_tutorial.state import DivergenceError, State
 
+__all__ = ["DivergenceError", "History", "fit"]
 
-@dataclass
-class History:
-    """What training measured, one value per epoch, in nats per example.
-
-    ``elbo``, ``reconstruction`` and ``kl`` are means over the epoch's training batches, while the
-    parameters move; ``valid_elbo`` is the mean held-out ELBO after the epoch, empty without a
-    validation split.
-    """
-
-    elbo: list[float] = field(default_factory=list)
-    reconstruction: list[float] = field(default_factory=list)
-    kl: list[float] = field(default_factory=list)
-    valid_elbo: list[float] = field(default_factory=list)
-
-    @property
-    def epoch(self) -> list[int]:
-        """1, 2, …, the number of epochs."""
-        return list(range(1, len(self.elbo) + 1))
-
-    def __repr__(self) -> str:
-        return f"History({len(self.elbo)} epochs)"
-
-
-class DivergenceError(RuntimeError):
-    """Training produced a number that is not finite."""
+Callback = Callable[[VAE, History], "bool | None"]
+OptimizerMaker = Callable[[Iterable[torch.nn.Parameter]], Optimizer]
+OPTIMIZERS = ("adam", "adagrad")
+CHECK = 100  # steps between two looks for numbers that are not finite
+RECORD_STREAM = 100  # steps between two records of a stream
 
 
 def fit(
     model: VAE,
-    data: Dataset | Tensor,
+    data: Dataset | Tensor | Iterable[object],
     *,
-    epochs: int = 30,
+    epochs: int | None = None,
+    steps: int | None = None,
     batch_size: int = 100,
-    learning_rate: float = 1e-3,
+    objective: Objective = "elbo",
+    num_samples: int = 1,
     beta: float | Schedule = 1.0,
+    optimizer: str | OptimizerMaker = "adam",
+    learning_rate: float | Schedule = 1e-3,
     seed: int = 0,
+    transform: Transform | None = None,
+    every: int | None = None,
+    callbacks: Sequence[Callback] = (),
+    checkpoint: Checkpoint | None = None,
+    precision: str = "float32",
+    compile: bool = False,
+    workers: Workers | None = None,
     progress: bool = True,
-    transform: Callable[[Tensor, torch.Generator], Tensor] | None = None,
 ) -> History:
-    """Maximizes the mean of reconstruction − beta · kl with Adam (algorithm 1, AEVB, with L = 1).
+    """Maximizes the mean of an objective, by default the ELBO (algorithm 1, AEVB, with L = 1).
 
     Args:
         model: the VAE; it is trained in place, on the device where it is.
-        data: a data set, or a tensor x of shape [N, D] without held-out examples.
-        epochs: passes over the training examples.
+        data: a data set; a tensor x of shape [N, D] without held-out examples; or a stream, any
+            iterable of batches [B, D], endless or not, down to one example a batch.
+        epochs: passes over the training examples, 30 by default.
+        steps: optimizer steps, in place of epochs; an endless stream needs them.
         batch_size: examples in a minibatch; the last one of an epoch may be smaller.
-        learning_rate: Adam's step size.
+        objective: ``"elbo"``, ``"iwae"``, or ``f(model, x, eps)`` with a value per example.
+        num_samples: samples of z for each example: L of the ELBO, k of the IWAE bound.
         beta: weight of the KL term, a number or a schedule of ``annealing``, called with the
-            epoch as a float; 1 is the ELBO, other values are not.
+            epoch as a float (with the step for a stream); 1 is the ELBO, other values are not.
+        optimizer: ``"adam"``, ``"adagrad"``, or a function of the parameters that makes one.
+        learning_rate: step size, a number or a schedule.
         seed: the seed of the shuffling and of the noise.
-        progress: shows a bar with the ELBO, the reconstruction and the KL, in nats.
         transform: applied to each training batch, such as ``data.binarize`` for dynamic
             binarization: ``transform(x, generator)``.
+        every: steps between two records; an epoch by default, 100 steps of a stream.
+        callbacks: called with the model and the history after each record; one that returns True
+            ends training.
+        checkpoint: where the run is kept, and from where it goes on if it was stopped.
+        precision: ``"float32"``, or ``"bf16"`` for matrix products in bfloat16.
+        compile: runs the objective through ``torch.compile``.
+        workers: this process among several, from ``distributed.workers()``.
+        progress: shows a bar with the ELBO, the reconstruction and the KL, in nats.
 
     Raises:
         TypeError, ValueError: data that this model cannot explain, or a nonsensical setting.
-        DivergenceError: the objective became NaN or infinite.
+        DivergenceError: a number became NaN or infinite; the model is back at its last good state.
+        OSError: a checkpoint could not be written; the one before it is whole.
 
     Source: Kingma & Welling (2014), algorithm 1; Kingma & Ba (2015) for Adam.
     """
-    for name, value in [("epochs", epochs), ("batch_size", batch_size)]:
-        _door.positive_int(name, value)
-    _door.finite_number("learning_rate", learning_rate, above=0)
-    weight = beta if callable(beta) else constant(beta)
-    x, valid = (data.train.x, data.valid.x) if isinstance(data, Dataset) else (data, None)
-    if valid is not None:
-        valid = model.check_data(transform(valid, as_generator(seed)) if transform else valid)
-    rng = as_generator(seed)
-    model.check_data(transform(x, rng) if transform else x)
-    x = x.to(model.device)
-    optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate)
-    history = History()
-    with Progress(epochs, shown=progress) as bar:
-        for epoch in range(1, epochs + 1):
-            total = torch.zeros(2, device=model.device)
-            batches = torch.split(torch.randperm(len(x), generator=rng), batch_size)
-            for step, index in enumerate(batches):
-                batch = x[index.to(model.device)]
-                batch = transform(batch, rng) if transform else batch
-                terms = elbo_terms(model, batch, 1, rng)
-                loss = -terms.weighted(weight(epoch - 1 + step / len(batches))).mean()
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-                total += torch.stack([terms.reconstruction.sum(), terms.kl.sum()]).detach()
-            reconstruction, kl = (total / len(x)).tolist()
-            record(history, reconstruction, kl, epoch)
-            if valid is not None:
-                history.valid_elbo.append(held_out_elbo(model, valid, seed))
-            bar.update(epoch, history)
-    return history
+    check_objective(objective, beta, precision)
+    _door.positive_int("num_samples", num_samples)
+    weight, rate = _schedule("beta", beta), _schedule("learning_rate", learning_rate)
+    batches, valid = batches_of(model, data, batch_size, seed, transform)
+    total = _total_steps(epochs, steps, batches.steps_per_epoch)
+    every = _door.positive_int("every", every or batches.steps_per_epoch or RECORD_STREAM)
+    rng, descend = as_generator(seed), _optimizer(optimizer, model)
+    settings = {"seed": seed, "batch_size": batch_size, "num_samples": num_samples}
+    names = {"objective": _name(objective), "optimizer": type(descend).__name__}
+    state = State(model, descend, rng, batches, settings | names, workers)
+    loss_of = prepared(Loss(model, objective, precision), batch_size, compile, workers)
+    if checkpoint is not None:
+        checkpoint.restore(state)
+    source, ended, main = batches.take(rng, state.step), False, workers is None or workers.first
+    with Progress(total, batches.steps_per_epoch, shown=progress and main) as bar:
+        while not ended and state.step != total and (x := next(source, None)) is not None:
+            now, size = batches.time(state.step), len(x)
+            eps = standard_normal((num_samples, size, model.latent_dim), rng, like=x)
+            if workers is not None:
+                x, eps = workers.part(x), workers.part(eps, dim=1)
+            value, terms = loss_of(x, eps, torch.tensor(weight(now), device=x.device))
+            for group in descend.param_groups:
+                group["lr"] = rate(now)
+            descend.zero_grad()
+            (-value * ((workers.count if workers else 1) / size)).backward()
+            descend.step()
+            state.add(value, terms, len(x))
+            if state.step % CHECK == 0:
+                state.check(rate(now))
+            if state.step % every == 0 or state.step == total:
+                state.record(rate(now), held_out_elbo(model, valid, seed))
+                ended = _call(callbacks, state)
+                bar.update(state.step, state.history)
+            if checkpoint is not None and state.step % checkpoint.every == 0:
+                checkpoint.save(state)
+        if state.sums[3] > 0:  # a stream that ended between two records
+            state.record(rate(batches.time(state.step)), held_out_elbo(model, valid, seed))
+            bar.update(state.step, state.history)
+        if checkpoint is not None and state.step > 0:
+            checkpoint.save(state)
+    if state.step == 0:
+        raise ValueError("data held no batch; a stream must yield at least one tensor [B, D]")
+    return state.history
 
 
 @torch.no_grad()
-def held_out_elbo(model: VAE, x: Tensor, seed: int) -> float:
+def held_out_elbo(model: VAE, x: Tensor | None, seed: int) -> float | None:
     """The mean ELBO of examples that training does not see, with the same noise at every call."""
+    if x is None:
+        return None
     return elbo_terms(model, x.to(model.device), 1, seed).value.mean().item()
 
 
-def record(history: History, reconstruction: float, kl: float, epoch: int) -> None:
-    """Appends an epoch's means, and stops if they are not finite."""
-    elbo = reconstruction - kl
-    if not abs(elbo) < float("inf"):
-        raise DivergenceError(
-            f"the ELBO of epoch {epoch} is {elbo} (reconstruction {reconstruction}, KL {kl}); "
-            f"try a smaller learning_rate, or look for extreme values in the data"
-        )
-    history.elbo.append(elbo)
-    history.reconstruction.append(reconstruction)
-    history.kl.append(kl)
+def _name(objective: Objective) -> str:
+    return objective if isinstance(objective, str) else getattr(objective, "__name__", "own")
+
+
+def _schedule(name: str, value: float | Schedule) -> Schedule:
+    if callable(value):
+        return value
+    if name == "beta":
+        return constant(value)
+    _door.finite_number(name, value, above=0)
+    return lambda epoch: value
+
+
+def _total_steps(epochs: int | None, steps: int | None, per_epoch: int | None) -> int | None:
+    """How long to train, in steps; None until the stream ends."""
+    if epochs is not None and steps is not None:
+        raise ValueError(f"give epochs or steps, not both ({epochs!r} and {steps!r})")
+    if steps is not None:
+        return _door.positive_int("steps", steps)
+    if per_epoch is None:
+        if epochs is not None:
+            raise ValueError(f"a stream has no epochs; give steps instead of epochs={epochs!r}")
+        return None
+    return _door.positive_int("epochs", 30 if epochs is None else epochs) * per_epoch
+
+
+def _optimizer(optimizer: str | OptimizerMaker, model: VAE) -> Optimizer:
+    """Adam in one fused pass over the parameters, Adagrad, or one of one's own."""
+    if callable(optimizer):
+        return optimizer(model.parameters())
+    if _door.one_of("optimizer", optimizer, OPTIMIZERS) == "adagrad":
+        return torch.optim.Adagrad(model.parameters())
+    return torch.optim.Adam(model.parameters(), fused=model.device.type in ("cpu", "cuda"))
+
+
+def _call(callbacks: Sequence[Callback], state: State) -> bool:
+    """Whether a callback asks to end; in the first process for all."""
+    if state.workers is None:
+        return any([bool(callback(state.model, state.history)) for callback in callbacks])
+    asked = state.workers.first and any(
+        [bool(callback(state.model, state.history)) for callback in callbacks]
+    )
+    return bool(state.workers.total(torch.tensor(float(asked), device=state.model.device)))

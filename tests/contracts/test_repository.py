@@ -15,7 +15,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 # a module may import what stands to its left
 ORDER = ["_files", "runtime", "_door", "readers", "sources", "data", "distributions", "networks",
          "model", "storage", "pretrained", "objectives", "gradients", "annealing", "history",
-         "progress", "batches", "loss", "checkpoint", "distributed", "training", "pareto",
+         "progress", "batches", "distributed", "loss", "state", "checkpoint", "training", "pareto",
          "importance", "gaps", "evaluation", "figures", "widgets", "settings", "commands",
          "__main__"]  # fmt: skip
 FREE = {"checks", "exact", "mean_field"}  # import nothing of the package

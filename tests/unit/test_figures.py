@@ -61,7 +61,7 @@ def test_manifold_puts_each_quantile_in_its_place():
 
 
 def test_history_draws_both_curves():
-    record = History([-3.0, -2.0], [-2.0, -1.0], [1.0, 1.0], [-3.5, -2.5])
+    record = History([-3.0, -2.0], [-2.0, -1.0], [1.0, 1.0], [-3.5, -2.5], step=[1, 2])
     lines = figures.history(record).axes[0].lines
     assert [list(line.get_ydata()) for line in lines] == [record.elbo, record.valid_elbo]
 

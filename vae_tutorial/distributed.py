@@ -1,0 +1,96 @@
+"""Several processes that train one model: ``torchrun --nproc-per-node=2 -m vae_tutorial train …``.
+
+Every process draws the whole batch and all of its noise from the same generator and takes its own
+rows, so that K processes compute what one process computes, up to the order of the sums.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+
+import torch
+from torch import Tensor, nn
+from torch import distributed as dist
+from torch.nn.parallel import DistributedDataParallel
+
+# the buffers of a VAE are constants: nothing to send at every step; torch is renaming the option
+_KNOWN = inspect.signature(DistributedDataParallel.__init__).parameters
+_NO_SYNC = {
+    "forward_sync_buffers" if "forward_sync_buffers" in _KNOWN else "broadcast_buffers": False
+}
+
+
+class WorkerLostError(RuntimeError):
+    """Another process of the run ended before its time."""
+
+
+@dataclass(frozen=True)
+class Workers:
+    """This process among ``count``; number 0 writes and prints for all."""
+
+    rank: int
+    count: int
+
+    @property
+    def first(self) -> bool:
+        return self.rank == 0
+
+    def share(self, module: nn.Module) -> nn.Module:
+        """The module with gradients averaged over the processes."""
+        return DistributedDataParallel(module, **_NO_SYNC)
+
+    def part(self, batch: Tensor, dim: int = 0) -> Tensor:
+        """This process's rows of a batch; parts differ by at most one row and may be empty."""
+        return torch.tensor_split(batch, self.count, dim)[self.rank]
+
+    def total(self, values: Tensor) -> Tensor:
+        """The sum of the processes' values, the same in all."""
+        values = values.clone()
+        dist.all_reduce(values)
+        return values
+
+
+@contextmanager
+def workers() -> Iterator[Workers | None]:
+    """This process's place among those that torchrun started; None where it started none.
+
+    Raises:
+        WorkerLostError: another process died, so that this one can only stop.
+    """
+    if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
+        yield None
+        return
+    before = signal.signal(signal.SIGTERM, _told_to_stop)
+    cuda = torch.cuda.is_available() and os.environ.get("VAE_TUTORIAL_DEVICE", "cuda") != "cpu"
+    if cuda:
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    dist.init_process_group("nccl" if cuda else "gloo")
+    try:
+        yield Workers(dist.get_rank(), dist.get_world_size())
+        dist.barrier()
+    except RuntimeError as error:
+        lost = isinstance(error, dist.DistError) or "gloo" in str(error).lower()
+        if not lost:
+            raise
+        reason = str(error).strip().splitlines()[-1]
+        raise WorkerLostError(_LOST.format(reason=reason)) from error
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        if dist.is_initialized():
+            dist.destroy_process_group()
+
+
+_LOST = (
+    "another process of this run ended ({reason}), so this one stops; start the same command "
+    "again, and training goes on from its last checkpoint"
+)
+
+
+def _told_to_stop(number: int, frame: FrameType | None) -> None:
+    raise WorkerLostError(_LOST.format(reason="this one was told to stop"))
