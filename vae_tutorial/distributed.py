@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,9 +22,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 # the buffers of a VAE are constants: nothing to send at every step; torch is renaming the option
 _KNOWN = inspect.signature(DistributedDataParallel.__init__).parameters
-_NO_SYNC = {
-    "forward_sync_buffers" if "forward_sync_buffers" in _KNOWN else "broadcast_buffers": False
-}
+_BUFFERS = "forward_sync_buffers" if "forward_sync_buffers" in _KNOWN else "broadcast_buffers"
 
 
 class WorkerLostError(RuntimeError):
@@ -43,7 +42,8 @@ class Workers:
 
     def share(self, module: nn.Module) -> nn.Module:
         """The module with gradients averaged over the processes."""
-        return DistributedDataParallel(module, **_NO_SYNC)
+        options: dict[str, Any] = {_BUFFERS: False}
+        return DistributedDataParallel(module, **options)
 
     def part(self, batch: Tensor, dim: int = 0) -> Tensor:
         """This process's rows of a batch; parts differ by at most one row and may be empty."""
