@@ -2,8 +2,8 @@
 
 Each run trains by ``fit`` from a checkpoint that survives a stop, scores the test set, and writes
 its result into ``benchmarks/ledger.json``, beside the published value and every difference in
-set-up. Everything is nats per test image, as a *negative* log-likelihood or a bound of it: lower is
-better. Results that miss stay in the ledger. ``python benchmarks/reproduce.py --table`` prints it.
+set-up. Everything is nats per test image, as a *negative* log-likelihood or a bound of it: lower
+is better. Results that miss stay in the ledger; ``reproduce.py --table`` prints it.
 """
 
 from __future__ import annotations
@@ -70,9 +70,7 @@ def static(seed: int, checkpoint: Checkpoint, epochs: int) -> tuple[VAE, dict[st
     return model, nll(model, binarized.test.x, num_samples=200)
 
 
-def burda(
-    k: int, seed: int, checkpoint: Checkpoint, epochs: int
-) -> tuple[VAE, dict[str, Any]]:
+def burda(k: int, seed: int, checkpoint: Checkpoint, epochs: int) -> tuple[VAE, dict[str, Any]]:
     """The VAE (k = 1) and the IWAE of Burda et al., with one stochastic layer."""
     x, mnist = all_training_images("grey")
     model = VAE.mlp(784, 50, hidden=(200, 200), seed=seed)
@@ -210,7 +208,7 @@ def main() -> None:
             for seed in options.seeds:
                 result = run(name, seed, options.epochs)
                 enter(name, result)
-                print(f"{name}, seed {seed}: {result['value']:.2f} nats, {ENTRIES[name]['published']}")
+                print(f"{name}, seed {seed}: {result['value']:.2f} nats")
     print(table())
 
 
