@@ -16,15 +16,18 @@ from vae_tutorial.settings import Data, Evaluate, Sample, Settings, Train
 
 DESCRIPTION = """Train, score and sample variational autoencoders.
 
-vae-tutorial train --data digits --pixels threshold --out runs/first
-vae-tutorial evaluate runs/first
-vae-tutorial sample runs/first --out samples.png
-vae-tutorial data
+  vae-tutorial train --data digits --pixels threshold --out runs/first
+
+  vae-tutorial evaluate runs/first
+
+  vae-tutorial sample runs/first --out samples.png
+
+  vae-tutorial data
 
 Several processes: torchrun --nproc-per-node=2 -m vae_tutorial train --out runs/first
 
-Exit codes: 0 done, 1 unexpected error, 2 settings that cannot be, 3 training diverged,
-4 a file is missing or cannot be written, 5 another process of the run ended, 130 interrupted.
+Exit codes: 0 done, 1 unexpected error, 2 settings that cannot be, 3 training diverged, 4 a file \
+is missing or cannot be written, 5 another process of the run ended, 130 interrupted. \
 VAE_TUTORIAL_DEBUG=1 shows where an error came from.
 """
 CODES = {"settings": 2, "diverged": 3, "files": 4, "lost": 5, "interrupted": 130}

@@ -46,8 +46,15 @@ class Workers:
         return DistributedDataParallel(module, **options)
 
     def part(self, batch: Tensor, dim: int = 0) -> Tensor:
-        """This process's rows of a batch; parts differ by at most one row and may be empty."""
-        return torch.tensor_split(batch, self.count, dim)[self.rank]
+        """This process's rows of a batch, which differ by at most one row from another's. Where
+        there are fewer rows than processes, the last ones get the last row, with no weight."""
+        mine = torch.tensor_split(batch, self.count, dim)[self.rank]
+        return mine if mine.shape[dim] else batch.narrow(dim, batch.shape[dim] - 1, 1)
+
+    def scale(self, size: int) -> float:
+        """By what the sum over this process's rows is multiplied, so that the average over the
+        processes is the mean over a batch of ``size`` examples."""
+        return self.count / size if self.rank < size else 0.0
 
     def total(self, values: Tensor) -> Tensor:
         """The sum of the processes' values, the same in all."""
@@ -78,7 +85,7 @@ def workers() -> Iterator[Workers | None]:
         lost = isinstance(error, dist.DistError) or "gloo" in str(error).lower()
         if not lost:
             raise
-        reason = str(error).strip().splitlines()[-1]
+        reason = str(error).strip().splitlines()[-1].partition(". ")[0].rpartition("] ")[2]
         raise WorkerLostError(_LOST.format(reason=reason)) from error
     finally:
         signal.signal(signal.SIGTERM, before)

@@ -46,15 +46,15 @@ class State:
         self._good_step, self._good = 0, _copy(model)
 
     def add(self, value: Tensor, terms: Tensor | None, examples: int) -> None:
-        """Counts one step: its objective and terms, summed over its batch."""
+        """Counts one step: its objective and terms, summed over so many examples."""
         self.step += 1
-        value = value.detach()
-        self._unchecked.append(value)
+        self._unchecked.append(value.detach())
         self.has_terms = terms is not None
-        self.sums[0] += value
-        if terms is not None:
+        if examples:
+            self.sums[0] += value.detach()
+            self.sums[3] += examples
+        if examples and terms is not None:
             self.sums[1:3] += terms
-        self.sums[3] += examples
 
     def check(self, learning_rate: float) -> None:
         """Stops if a step since the last check was not finite; the model is put back to where it

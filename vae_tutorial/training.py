@@ -107,15 +107,16 @@ def fit(
         while not ended and state.step != total and (x := next(source, None)) is not None:
             now, size = batches.time(state.step), len(x)
             eps = standard_normal((num_samples, size, model.latent_dim), rng, like=x)
+            scale = 1 / size if workers is None else workers.scale(size)
             if workers is not None:
                 x, eps = workers.part(x), workers.part(eps, dim=1)
             value, terms = loss_of(x, eps, torch.tensor(weight(now), device=x.device))
             for group in descend.param_groups:
                 group["lr"] = rate(now)
             descend.zero_grad()
-            (-value * ((workers.count if workers else 1) / size)).backward()
+            (-scale * value).backward()
             descend.step()
-            state.add(value, terms, len(x))
+            state.add(value, terms, len(x) if scale else 0)
             if state.step % CHECK == 0:
                 state.check(rate(now))
             if state.step % every == 0 or state.step == total:
