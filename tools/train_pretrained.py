@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from vae_tutorial import data, objectives, pretrained, runtime, storage, training
+from vae_tutorial import data, objectives, pretrained, runtime, sources, storage, training
 from vae_tutorial.model import VAE
 
 FOLDER = Path(pretrained.__file__).parent
@@ -42,7 +42,7 @@ def main() -> None:
         "data": "MNIST (LeCun et al. 1998), the first 50,000 training images, "
         "dynamically binarized",
         "data_url": "http://yann.lecun.com/exdb/mnist",
-        "data_sha256": data.MNIST_SHA256["train-images-idx3-ubyte"],
+        "data_sha256": sources.SOURCES["mnist"].files[0].sha256,
         "command": "make pretrained",
         "optimizer": "Adam",
         **SETTINGS,

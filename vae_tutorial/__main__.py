@@ -64,9 +64,7 @@ def _run(settings: Settings) -> None:
     from vae_tutorial import commands
 
     if isinstance(settings, Data):
-        from vae_tutorial import sources
-
-        print(sources.describe(settings.name))
+        print(commands.describe(settings.name))
         return
     if isinstance(settings, Train):
         results = commands.train(settings)

@@ -14,7 +14,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vae_tutorial import _files, annealing, data, distributed, evaluation, objectives, training
+from vae_tutorial import (
+    _door,
+    _files,
+    annealing,
+    data,
+    distributed,
+    evaluation,
+    objectives,
+    sources,
+    training,
+)
 from vae_tutorial.batches import Transform
 from vae_tutorial.checkpoint import Checkpoint
 from vae_tutorial.data import Dataset
@@ -150,6 +160,21 @@ def sample(settings: Sample) -> dict[str, Any]:
         allowed = ".fasta or .npz" if dataset.alphabet else ".png or .npz"
         raise ValueError(f"out must end in {allowed} for this model, not {kind!r}")
     return {"samples": settings.num, "file": str(settings.out)}
+
+
+def describe(name: str = "") -> str:
+    """One data set in a few lines, after it was found or fetched; all of them without a name.
+
+    Raises:
+        ValueError: an unknown name.
+        FileNotFoundError: it is neither here nor could it be downloaded.
+    """
+    if not name:
+        return "\n".join(f"{key:16} {source.title}" for key, source in sources.SOURCES.items())
+    source = sources.SOURCES[_door.one_of("name", name, sources.SOURCES)]
+    lines = [repr(data.load(name)), source.title, f"source: {source.citation}"]
+    lines += [f"license: {source.license}"]
+    return "\n".join([*lines, *(f"file: {f.place}  SHA-256 {f.sha256}" for f in source.files)])
 
 
 def _claim(settings: Train) -> None:

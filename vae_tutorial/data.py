@@ -1,16 +1,17 @@
 """Data sets by name: ``digits = load("digits")``.
 
-A data set has three splits, each a float32 tensor x of shape [N, D] with values in [0, 1] on one
-device, plus labels where there are any. Pixels are grey, or made binary in one of two ways that a
-page must name: drawn once from a Bernoulli distribution whose mean is the grey value (static
-binarization, as in the literature), or black where the grey value is above one half.
+A data set has three splits, each a tensor x of shape [N, D] on one device, plus labels where there
+are any. Images are float32 with values in [0, 1]. Pixels are grey, or made binary in one of two
+ways that a page must name: drawn once from a Bernoulli distribution whose mean is the grey value
+(static binarization, as in the literature), or black where the grey value is above one half.
+Dynamic binarization is grey data with ``fit(…, transform=data.binarize)``. Protein sequences are
+int64, one letter's number a column; ``Dataset.one_hot`` makes of them what a categorical decoder
+explains.
 """
 
 from __future__ import annotations
 
-import gzip
-import hashlib
-import os
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,21 +19,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vae_tutorial import _door
+from vae_tutorial import _door, readers, sources
 from vae_tutorial.runtime import RandomSource, as_generator, default_device
 
 PIXELS = ("binary", "threshold", "grey")
-MNIST_SHA256 = {
-    "train-images-idx3-ubyte": "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
-    "train-labels-idx1-ubyte": "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
-    "t10k-images-idx3-ubyte": "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
-    "t10k-labels-idx1-ubyte": "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
-}
 
 
 @dataclass(frozen=True)
 class Split:
-    """Examples x, float32 [N, D] in [0, 1], and their labels, int64 [N], where there are any."""
+    """Examples x, [N, D], and their labels, int64 [N], where there are any."""
 
     x: Tensor
     labels: Tensor | None = None
@@ -43,19 +38,38 @@ class Split:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Three splits of one data set; ``image_shape`` is the height and width of an example."""
+    """Three splits of one data set.
+
+    ``image_shape`` is the height and width of an image, None for sequences; ``alphabet`` the
+    letters of sequences by their numbers, None for images.
+    """
 
     name: str
     pixels: str
-    image_shape: tuple[int, int]
+    image_shape: tuple[int, int] | None
     train: Split
     valid: Split
     test: Split
+    alphabet: str | None = None
 
     @property
     def dim(self) -> int:
-        """D, the number of values in one example."""
-        return self.train.x.shape[1]
+        """D, the number of values in one example as a model sees it: for sequences, columns times
+        letters."""
+        return self.train.x.shape[1] * len(self.alphabet or " ")
+
+    def one_hot(self, x: Tensor, rng: torch.Generator | None = None) -> Tensor:
+        """Sequences [B, L] as one-hot rows, float32 [B, L · A]: a ``transform`` for ``fit``.
+
+        Raises:
+            ValueError: these are images, or x holds numbers that are no letters.
+        """
+        if self.alphabet is None:
+            raise ValueError(f"{self.name} holds images; one_hot is for sequences of letters")
+        letters = len(self.alphabet)
+        if x.is_floating_point() or bool(((x < 0) | (x >= letters)).any()):
+            raise ValueError(f"x must hold numbers of letters, whole ones from 0 to {letters - 1}")
+        return torch.nn.functional.one_hot(x, letters).flatten(1).float()
 
     def to(self, device: torch.device | str) -> Dataset:
         """The same data set with its examples on the given device."""
@@ -69,11 +83,10 @@ class Dataset:
 
     def __repr__(self) -> str:
         sizes = " / ".join(f"{len(s):,}" for s in (self.train, self.valid, self.test))
-        height, width = self.image_shape
-        return (
-            f"Dataset({self.name!r}, {self.pixels} pixels, {height}×{width}, "
-            f"train / valid / test = {sizes})"
-        )
+        kind = f"sequences over {self.alphabet!r}, {self.train.x.shape[1]} columns"
+        if self.image_shape is not None:
+            kind = f"{self.pixels} pixels, {self.image_shape[0]}×{self.image_shape[1]}"
+        return f"Dataset({self.name!r}, {kind}, train / valid / test = {sizes})"
 
 
 def binarize(x: Tensor, rng: RandomSource = None) -> Tensor:
@@ -101,33 +114,52 @@ def binarize(x: Tensor, rng: RandomSource = None) -> Tensor:
 
 def load(
     name: str,
-    pixels: str = "binary",
+    pixels: str | None = None,
     seed: int = 0,
     device: torch.device | str | None = None,
 ) -> Dataset:
-    """Loads a data set by name.
+    """Loads a data set by name, from your own folder, the cache, or its publisher.
+
+    ``VAE_TUTORIAL_DATA`` names the folder; ``sources`` says how it is laid out. All but the digits
+    are downloaded once and checked by SHA-256.
+
+    ================== =================================================== ===================
+    name               what                                                train / valid / test
+    ================== =================================================== ===================
+    digits             8×8 digits that come with scikit-learn              1,297 / 200 / 300
+    mnist              28×28 digits, with labels (LeCun et al. 1998)       50,000 / 10,000 / same
+    binarized_mnist    one fixed draw of it, in another order, unlabelled  50,000 / 10,000 / same
+                       (Larochelle & Murray 2011): published test scores
+    frey_faces         28×20 grey frames of a video of one face            1,565 / 200 / 200
+    blat_ecolx,        families of proteins, aligned; a random tenth is    8/10, 1/10, 1/10
+    pf00014, pf00595   held out, to which near relatives in the training
+                       split exist: held-out scores flatter
+    ================== =================================================== ===================
 
     Args:
-        name: ``"digits"``, 1,797 handwritten digits of 8×8 pixels that come with scikit-learn
-            (Alpaydin & Kaynak 1998), split 1,297 / 200 / 300; or ``"mnist"``, 70,000 digits of
-            28×28 pixels (LeCun et al. 1998), split 50,000 / 10,000 / 10,000, read from the folder
-            that the environment variable ``VAE_TUTORIAL_DATA`` names.
+        name: of the table.
         pixels: ``"binary"`` for static binarization by one draw, ``"threshold"`` for binarization
-            at one half, ``"grey"`` for grey values in [0, 1].
-        seed: the seed of the split of the digits and of the binarization.
+            at one half, ``"grey"`` for grey values in [0, 1]. By default binary, but grey for the
+            faces; sequences have none.
+        seed: the seed of a random split and of the binarization.
         device: where the examples go; by default :func:`vae_tutorial.runtime.default_device`.
 
     Raises:
-        ValueError: an unknown name, an unknown kind of pixels, or a seed that is none.
-        FileNotFoundError: MNIST's files are not where ``VAE_TUTORIAL_DATA`` says.
+        ValueError: an unknown name, an unknown kind of pixels, one that the data set does not
+            have, a seed that is none, or a file that is not the published one.
+        FileNotFoundError: a file is nowhere; the message says what to put where.
     """
     _door.one_of("name", name, _LOADERS)
-    _door.one_of("pixels", pixels, PIXELS)
     rng = as_generator(seed)
     device = default_device() if device is None else device
-    grey = _LOADERS[name](rng)
-    if pixels == "grey":
-        return grey.to(device)
+    if pixels is not None:
+        _door.one_of("pixels", pixels, PIXELS)
+        if not has_pixels(name) and pixels != "binary":
+            raise ValueError(f"{name} has no {pixels} pixels; leave pixels out")
+    dataset = _LOADERS[name](rng)
+    pixels = pixels or ("grey" if name == "frey_faces" else "binary")
+    if dataset.pixels != "grey" or pixels == "grey":
+        return dataset.to(device)
 
     def made_binary(split: Split) -> Split:
         return replace(
@@ -135,12 +167,48 @@ def load(
         )
 
     return replace(
-        grey,
+        dataset,
         pixels=pixels,
-        train=made_binary(grey.train),
-        valid=made_binary(grey.valid),
-        test=made_binary(grey.test),
+        train=made_binary(dataset.train),
+        valid=made_binary(dataset.valid),
+        test=made_binary(dataset.test),
     ).to(device)
+
+
+def load_alignment(
+    path: str | Path, seed: int = 0, device: torch.device | str | None = None
+) -> Dataset:
+    """A protein family of your own: FASTA or A2M, plain, gzipped or xz-compressed, split at random
+    into 8/10, 1/10 and 1/10. Sequences with letters other than the 20 amino acids and the gap are
+    left out.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no alignment, or has fewer than 10 sequences.
+    """
+    raw = readers.unpacked(Path(path).read_bytes(), path)
+    family = _family(Path(path).name.split(".")[0], raw, path, as_generator(seed))
+    return family.to(default_device() if device is None else device)
+
+
+def has_pixels(name: str) -> bool:
+    """Whether the grey values of a data set are known, from which binary ones can be made."""
+    return name in ("digits", "mnist", "frey_faces")
+
+
+def is_alignment(name: str) -> bool:
+    """Whether a name is no data set's but the path of a file."""
+    return name not in _LOADERS and Path(name).is_file()
+
+
+def _shuffled(
+    x: Tensor, labels: Tensor | None, sizes: list[int], rng: torch.Generator
+) -> tuple[Split, Split, Split]:
+    order = torch.randperm(len(x), generator=rng)
+    train, valid, test = (
+        Split(x[i], None if labels is None else labels[i]) for i in torch.split(order, sizes)
+    )
+    return train, valid, test
 
 
 def _digits(rng: torch.Generator) -> Dataset:
@@ -149,39 +217,56 @@ def _digits(rng: torch.Generator) -> Dataset:
     bunch = load_digits()
     x = torch.as_tensor(bunch.data / 16.0, dtype=torch.float32)
     labels = torch.as_tensor(bunch.target, dtype=torch.int64)
-    order = torch.randperm(len(x), generator=rng)
-    parts = [Split(x[i], labels[i]) for i in torch.split(order, [1297, 200, 300])]
-    return Dataset("digits", "grey", (8, 8), *parts)
+    return Dataset("digits", "grey", (8, 8), *_shuffled(x, labels, [1297, 200, 300], rng))
 
 
 def _mnist(rng: torch.Generator) -> Dataset:
-    def images(part: str) -> Tensor:
-        raw = _idx(f"{part}-images-idx3-ubyte").reshape(-1, 28 * 28)
-        return torch.as_tensor(raw.astype(np.float32) / 255.0)
-
-    def labels(part: str) -> Tensor:
-        return torch.as_tensor(_idx(f"{part}-labels-idx1-ubyte").astype(np.int64))
-
-    x, y = images("train"), labels("train")
+    raw = [readers.idx(sources.content(f), f.place) for f in sources.SOURCES["mnist"].files]
+    x, y, test_x, test_y = (torch.as_tensor(a.astype(np.float32 if a.ndim == 3 else np.int64))
+                            for a in raw)  # fmt: skip
+    x, test_x = x.flatten(1) / 255, test_x.flatten(1) / 255
     train, valid = Split(x[:50_000], y[:50_000]), Split(x[50_000:], y[50_000:])
-    return Dataset("mnist", "grey", (28, 28), train, valid, Split(images("t10k"), labels("t10k")))
+    return Dataset("mnist", "grey", (28, 28), train, valid, Split(test_x, test_y))
 
 
-def _idx(name: str) -> np.ndarray:
-    """Reads one gzipped IDX file of MNIST and checks that it is the published one."""
-    folder = os.environ.get("VAE_TUTORIAL_DATA")
-    path = Path(folder or "VAE_TUTORIAL_DATA") / "mnist" / f"{name}.gz"
-    if folder is None or not path.is_file():
-        raise FileNotFoundError(
-            f"{path} is not there; put MNIST's four .gz files into a folder named mnist and set "
-            f"the environment variable VAE_TUTORIAL_DATA to the folder that holds it"
-        )
-    packed = path.read_bytes()
-    if hashlib.sha256(packed).hexdigest() != MNIST_SHA256[name]:
-        raise ValueError(f"{path} is not MNIST's published file (SHA-256 differs); replace it")
-    raw = gzip.decompress(packed)
-    shape = np.frombuffer(raw, ">i4", count=raw[3], offset=4)
-    return np.frombuffer(raw, np.uint8, offset=4 + 4 * raw[3]).reshape(shape)
+def _binarized_mnist(rng: torch.Generator) -> Dataset:
+    packed = sources.local(sources.PACKED_BITS)
+    if packed is not None:
+        arrays = readers.packed_bits(packed, sources.PACKED_BITS.place)
+        bits = [arrays[part] for part in ("train", "valid", "test")]
+    else:
+        files = sources.SOURCES["binarized_mnist"].files
+        bits = [readers.amat(sources.content(file), file.place) for file in files]
+    train, valid, test = (Split(torch.as_tensor(part.astype(np.float32))) for part in bits)
+    return Dataset("binarized_mnist", "binary", (28, 28), train, valid, test)
 
 
-_LOADERS = {"digits": _digits, "mnist": _mnist}
+def _frey_faces(rng: torch.Generator) -> Dataset:
+    (file,) = sources.SOURCES["frey_faces"].files
+    faces = readers.frey(sources.content(file), file.place)
+    x = torch.as_tensor(faces.astype(np.float32)) / 255
+    return Dataset("frey_faces", "grey", (28, 20), *_shuffled(x, None, [1565, 200, 200], rng))
+
+
+def _family(name: str, raw: bytes, path: str | Path, rng: torch.Generator) -> Dataset:
+    _, numbers = readers.alignment(raw, path)
+    if len(numbers) < 10:
+        raise ValueError(f"{path} holds {len(numbers)} sequences; at least 10 can be split")
+    held = len(numbers) // 10
+    sizes = [len(numbers) - 2 * held, held, held]
+    train, valid, test = _shuffled(torch.as_tensor(numbers), None, sizes, rng)
+    return Dataset(name, "none", None, train, valid, test, readers.ALPHABET)
+
+
+def _published_family(name: str) -> Callable[[torch.Generator], Dataset]:
+    (file,) = sources.SOURCES[name].files
+    return lambda rng: _family(name, sources.content(file), file.place, rng)
+
+
+_LOADERS: dict[str, Callable[[torch.Generator], Dataset]] = {
+    "digits": _digits,
+    "mnist": _mnist,
+    "binarized_mnist": _binarized_mnist,
+    "frey_faces": _frey_faces,
+    **{name: _published_family(name) for name in ("blat_ecolx", "pf00014", "pf00595")},
+}

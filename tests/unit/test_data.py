@@ -7,7 +7,8 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from vae_tutorial import data
+from vae_tutorial import data, training
+from vae_tutorial.model import VAE
 
 
 @pytest.mark.parametrize("pixels", data.PIXELS)
@@ -71,7 +72,8 @@ def test_nothing_changes_the_global_generator():
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"name": "digit"}, "name must be one of 'digits', 'mnist', not 'digit'"),
+        ({"name": "digit"}, "name must be one of 'digits', 'mnist', .*, not 'digit'"),
+        ({"name": "binarized_mnist", "pixels": "grey"}, "binarized_mnist has no grey pixels"),
         ({"name": "digits", "pixels": "gray"}, "pixels must be one of .*'grey', not 'gray'"),
         ({"name": "digits", "seed": -1}, "random source is a whole number from 0"),
         ({"name": "digits", "seed": 1.5}, "random source"),
@@ -88,23 +90,69 @@ def test_binarize_refuses_what_is_no_grey_value(bad):
         data.binarize(torch.tensor([0.5, bad]))
 
 
-def test_mnist_says_what_to_put_where(monkeypatch, tmp_path):
-    monkeypatch.setenv("VAE_TUTORIAL_DATA", str(tmp_path))
-    with pytest.raises(
-        FileNotFoundError, match="MNIST's four .gz files into a folder named mnist"
-    ):
-        data.load("mnist")
-    monkeypatch.delenv("VAE_TUTORIAL_DATA")
-    with pytest.raises(FileNotFoundError, match="VAE_TUTORIAL_DATA"):
-        data.load("mnist")
+def test_binarized_mnist_is_the_published_draw(data_folder):
+    binarized = data.load("binarized_mnist", device="cpu")
+    splits = (binarized.train, binarized.valid, binarized.test)
+    assert [len(s) for s in splits] == [50_000, 10_000, 10_000]
+    for split, mean in zip(splits, (0.1306, 0.1311, 0.1325), strict=True):
+        assert split.x.mean().item() == pytest.approx(mean, abs=5e-5)
+        assert bool(((split.x == 0) | (split.x == 1)).all()) and split.labels is None
+    again = data.load("binarized_mnist", seed=7, device="cpu")
+    assert torch.equal(again.test.x, binarized.test.x)  # no seed moves a published split
 
 
-def test_mnist_refuses_a_file_that_is_not_the_published_one(monkeypatch, tmp_path):
-    (tmp_path / "mnist").mkdir()
-    (tmp_path / "mnist" / "train-images-idx3-ubyte.gz").write_bytes(b"not mnist")
-    monkeypatch.setenv("VAE_TUTORIAL_DATA", str(tmp_path))
-    with pytest.raises(ValueError, match="SHA-256 differs"):
-        data.load("mnist")
+def test_dynamic_binarization_of_mnist_draws_anew(data_folder):
+    x = data.load("mnist", pixels="grey", device="cpu").test.x[:100]
+    rng = torch.Generator().manual_seed(0)
+    first, second = data.binarize(x, rng), data.binarize(x, rng)
+    assert 0.02 < (first != second).float().mean() < 0.1
+    assert bool((first[x == 0] == 0).all() and (second[x == 1] == 1).all())
+
+
+def test_frey_faces_are_upright_faces(data_folder):
+    faces = data.load("frey_faces", device="cpu")
+    assert [len(s) for s in (faces.train, faces.valid, faces.test)] == [1565, 200, 200]
+    assert faces.image_shape == (28, 20) and faces.pixels == "grey"
+    face = faces.train.x.mean(0).view(28, 20)
+    assert face.min() * 255 > 8 and face.max() * 255 < 238
+    # mirrored left to right a face resembles itself more than upside down
+    assert (face - face.flip(1)).abs().mean() < (face - face.flip(0)).abs().mean() / 2
+    assert data.load("frey_faces", pixels="threshold").pixels == "threshold"
+
+
+@pytest.mark.parametrize(
+    ("name", "sequences", "columns"),
+    [("blat_ecolx", 8355, 253), ("pf00014", 13_600, 53), ("pf00595", 36_690, 82)],
+)
+def test_protein_families_are_sequences_of_numbers(data_folder, name, sequences, columns):
+    family = data.load(name, device="cpu")
+    x = torch.cat([s.x for s in (family.train, family.valid, family.test)])
+    assert x.shape == (sequences, columns) and x.dtype == torch.int64
+    assert x.min() == 0 and x.max() == 20 and family.dim == 21 * columns
+    assert "columns" in repr(family) and family.image_shape is None
+    if name == "pf00014":
+        assert len(x.unique(dim=0)) == 8871
+
+
+def test_one_hot_is_what_a_categorical_decoder_explains(tmp_path):
+    path = tmp_path / "mine.fasta"
+    rows = ["ACDY", "-CDY", "ACDW", "A-DY", "ACEY"] * 4
+    path.write_text("".join(f">s{i}\n{row}\n" for i, row in enumerate(rows)))
+    family = data.load_alignment(path, device="cpu")
+    assert [len(s) for s in (family.train, family.valid, family.test)] == [16, 2, 2]
+    hot = family.one_hot(family.train.x)
+    assert hot.shape == (16, family.dim) and hot.sum(1).eq(4).all()
+    assert torch.equal(hot.unflatten(1, (4, 21)).argmax(-1), family.train.x)
+    vae = VAE.mlp(family.dim, hidden=(5,), decoder="categorical", letters=21, device="cpu")
+    history = training.fit(vae, family, epochs=30, transform=family.one_hot, progress=False)
+    assert history.valid_elbo[-1] > history.valid_elbo[0]
+    with pytest.raises(ValueError, match="numbers of letters, whole ones from 0 to 20"):
+        family.one_hot(family.train.x + 5)
+    with pytest.raises(ValueError, match="one_hot is for sequences"):
+        data.load("digits").one_hot(torch.zeros(1, 64))
+    path.write_text(">a\nAC\n")
+    with pytest.raises(ValueError, match="holds 1 sequences; at least 10"):
+        data.load_alignment(path)
 
 
 def test_mnist_is_mnist(data_folder):

@@ -1,0 +1,188 @@
+"""Where files come from: a local server plays the publisher, and behaves as publishers do."""
+
+import gzip
+import hashlib
+import lzma
+import signal
+import subprocess
+import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from vae_tutorial import data, sources
+
+CONTENT = bytes(range(256)) * 2000
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+
+
+class Publisher(BaseHTTPRequestHandler):
+    """The path says how the file is served; every request is counted."""
+
+    requests: list[str] = []  # noqa: RUF012
+
+    def do_GET(self):
+        kind = self.path.split("/")[1]
+        self.requests.append(kind)
+        body = gzip.compress(CONTENT) if kind == "packed" else CONTENT
+        body = b"<html>moved</html>" if kind == "wrong" else body
+        self.send_response(404 if kind == "missing" else 200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if kind in ("truncated", "slow"):
+            self.wfile.write(body[:1000])
+            self.wfile.flush()
+            if kind == "slow":
+                time.sleep(30)
+            self.close_connection = True
+        else:
+            self.wfile.write(body)
+
+    def log_message(self, *arguments): ...
+
+
+@pytest.fixture
+def publisher(monkeypatch, tmp_path):
+    """The server's address; the cache and the folder are the test's own."""
+    monkeypatch.delenv("VAE_TUTORIAL_DATA", raising=False)
+    monkeypatch.setenv("VAE_TUTORIAL_CACHE", str(tmp_path / "cache"))
+    Publisher.requests = []
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Publisher)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def file(*urls):
+    return sources.File("group/name", SHA256, urls)
+
+
+@pytest.mark.parametrize("kind", ["plain", "packed"])
+def test_a_file_is_fetched_once_and_then_cached(publisher, kind):
+    for _ in range(2):
+        assert sources.content(file(f"{publisher}/{kind}/name")) == CONTENT
+    assert Publisher.requests == [kind]
+
+
+@pytest.mark.parametrize("kind", ["truncated", "wrong", "missing"])
+def test_a_bad_publisher_leaves_nothing_and_the_next_one_serves(publisher, kind, tmp_path):
+    with pytest.raises(FileNotFoundError, match="folder named group, and set .*VAE_TUTORIAL_DATA"):
+        sources.content(file(f"{publisher}/{kind}/name"))
+    assert not [p for p in (tmp_path / "cache").rglob("*") if p.is_file()]
+    both = file(f"{publisher}/{kind}/name", f"{publisher}/plain/name")
+    assert sources.content(both) == CONTENT and Publisher.requests == [kind, kind, "plain"]
+
+
+def test_no_network_says_what_to_put_where_in_one_sentence(publisher):
+    with pytest.raises(FileNotFoundError) as caught:
+        sources.content(file("http://127.0.0.1:9/name"))
+    assert str(caught.value) == (
+        "name is not here and could not be downloaded (127.0.0.1:9: no connection): put it "
+        "(plain, .gz or .xz) into a folder named group, and set the environment variable "
+        "VAE_TUTORIAL_DATA to the folder that holds group"
+    )
+
+
+def test_a_publisher_that_says_nothing_more_is_given_up(publisher, monkeypatch):
+    monkeypatch.setattr(sources, "TIMEOUT", 0.5)
+    with pytest.raises(FileNotFoundError, match="could not be downloaded"):
+        sources.content(file(f"{publisher}/slow/name"))
+
+
+def test_kill_9_in_the_middle_of_a_download_leaves_no_half_file(publisher, tmp_path):
+    code = f"""
+from vae_tutorial import sources
+print("ready", flush=True)
+sources.content(sources.File("group/name", "{SHA256}", ("{publisher}/slow/name",)))
+"""
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    process.stdout.readline()
+    while not Publisher.requests:  # until the transfer has begun
+        assert process.poll() is None
+        time.sleep(0.01)
+    time.sleep(0.2)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    assert not (tmp_path / "cache" / "group" / "name").exists()
+    assert sources.content(file(f"{publisher}/plain/name")) == CONTENT
+
+
+def test_two_at_once_both_get_it(publisher, tmp_path):
+    found = []
+    wanted = file(f"{publisher}/plain/name")
+    threads = [
+        threading.Thread(target=lambda: found.append(sources.content(wanted))) for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [CONTENT] * 4
+    assert [p.name for p in (tmp_path / "cache" / "group").iterdir()] == ["name"]
+
+
+def test_a_damaged_cache_is_fetched_again(publisher, tmp_path):
+    wanted = file(f"{publisher}/plain/name")
+    sources.content(wanted)
+    (tmp_path / "cache" / "group" / "name").write_bytes(CONTENT[:-1])
+    assert sources.content(wanted) == CONTENT and Publisher.requests == ["plain", "plain"]
+
+
+def test_a_cache_that_cannot_be_written_is_said_before_the_transfer(publisher, tmp_path):
+    (tmp_path / "cache").write_text("a file where the cache should be")  # root may not either
+    with pytest.raises(OSError, match="cannot be written"):
+        sources.content(file(f"{publisher}/plain/name"))
+    assert Publisher.requests == []
+
+
+@pytest.mark.parametrize(
+    ("ending", "pack"), [("", bytes), (".gz", gzip.compress), (".xz", lzma.compress)]
+)
+def test_your_own_folder_comes_first_however_files_are_packed(
+    publisher, tmp_path, monkeypatch, ending, pack
+):
+    monkeypatch.setenv("VAE_TUTORIAL_DATA", str(tmp_path))
+    (tmp_path / "group").mkdir()
+    mine = tmp_path / "group" / f"name{ending}"
+    mine.write_bytes(pack(CONTENT))
+    assert sources.content(file(f"{publisher}/plain/name")) == CONTENT
+    assert Publisher.requests == [] and not (tmp_path / "cache").exists()
+    mine.write_bytes(pack(CONTENT[:-1]))
+    with pytest.raises(ValueError, match=r"is not the published file .*SHA-256 differs"):
+        sources.content(file(f"{publisher}/plain/name"))
+
+
+def test_every_source_says_who_made_it_and_where_it_is_published():
+    assert sources.SOURCES.keys() == data._LOADERS.keys()
+    for name, source in sources.SOURCES.items():
+        assert source.license and source.citation and source.title
+        assert bool(source.files) == (name != "digits")
+        for wanted in source.files:
+            assert wanted.urls and len(wanted.sha256) == 64 and wanted.place.count("/") == 1
+            assert all(
+                u.startswith(("https://", "http://www.cs.toronto.edu")) for u in wanted.urls
+            )
+
+
+def test_original_formats_are_read_too(data_folder, tmp_path, monkeypatch):
+    """Larochelle's text files, rebuilt from the packed bits, and an unpacked MNIST."""
+    packed = data.load("binarized_mnist", device="cpu")
+    (tmp_path / "binarized_mnist").mkdir()
+    for part in ("train", "valid", "test"):
+        x = getattr(packed, part).x.byte().numpy() + ord("0")
+        text = bytearray(b" " * (x.size * 2))
+        text[::2] = x.tobytes()
+        text[2 * 784 - 1 :: 2 * 784] = b"\n" * len(x)
+        (tmp_path / "binarized_mnist" / f"binarized_mnist_{part}.amat").write_bytes(text)
+    (tmp_path / "mnist").mkdir()
+    for path in (data_folder / "mnist").glob("*.gz"):
+        (tmp_path / "mnist" / path.stem).write_bytes(gzip.decompress(path.read_bytes()))
+    mnist = data.load("mnist", pixels="grey", device="cpu")
+    monkeypatch.setenv("VAE_TUTORIAL_DATA", str(tmp_path))
+    assert data.load("binarized_mnist", device="cpu").test.x.equal(packed.test.x)
+    assert data.load("mnist", pixels="grey", device="cpu").train.x.equal(mnist.train.x)
