@@ -22,11 +22,18 @@ from torch.types import _size
 from vae_tutorial.runtime import standard_normal
 
 
+def full_precision(parameter: Tensor) -> Tensor:
+    """A parameter in float32 if a network computed it in bfloat16, whose three digits are too few
+    for a sum over hundreds of log-probabilities; else as it is."""
+    return parameter.float() if parameter.dtype == torch.bfloat16 else parameter
+
+
 class DiagonalNormal(Independent):  # type: ignore[type-arg]
     """N(mu, diag(exp(log_var))): a normal distribution over the last dimension, which remembers
     its parameters ``mu`` and ``log_var``, each [..., J]."""
 
     def __init__(self, mu: Tensor, log_var: Tensor) -> None:
+        mu, log_var = full_precision(mu), full_precision(log_var)
         sigma = torch.exp(0.5 * log_var)
         super().__init__(Normal(mu, sigma, validate_args=False), 1, validate_args=False)
         self.mu, self.log_var, self.sigma = mu, log_var, sigma
@@ -49,6 +56,7 @@ class FullNormal(MultivariateNormal):
     """N(mu, L Lᵀ), with mu [..., J] and the lower-triangular ``scale_tril`` L [..., J, J]."""
 
     def __init__(self, mu: Tensor, scale_tril: Tensor) -> None:
+        mu, scale_tril = full_precision(mu), full_precision(scale_tril)
         super().__init__(mu, scale_tril=scale_tril, validate_args=False)
         self.mu = mu
 

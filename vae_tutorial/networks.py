@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Bernoulli, Distribution, Independent
 
-from vae_tutorial.distributions import DiagonalNormal, FullNormal, OneHotSequence
+from vae_tutorial.distributions import DiagonalNormal, FullNormal, OneHotSequence, full_precision
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "tanh": nn.Tanh,
@@ -84,7 +84,7 @@ class BernoulliDecoder(nn.Module):
         self.logits = nn.Linear(hidden[-1], data_dim)
 
     def forward(self, z: Tensor) -> Distribution:
-        logits = self.logits(self.body(z))  # [..., D]
+        logits = full_precision(self.logits(self.body(z)))  # [..., D]
         return Independent(Bernoulli(logits=logits, validate_args=False), 1, validate_args=False)
 
     def check_data(self, x: Tensor) -> None:
@@ -157,7 +157,7 @@ class CategoricalDecoder(nn.Module):
         self.letters = letters
 
     def forward(self, z: Tensor) -> OneHotSequence:
-        logits = self.logits(self.body(z))
+        logits = full_precision(self.logits(self.body(z)))
         return OneHotSequence(logits.unflatten(-1, (-1, self.letters)))
 
     def check_data(self, x: Tensor) -> None:
