@@ -3,7 +3,8 @@
 Each run trains by ``fit`` from a checkpoint that survives a stop, scores the test set, and writes
 its result into ``benchmarks/ledger.json``, beside the published value and every difference in
 set-up. Everything is nats per test image, as a *negative* log-likelihood or a bound of it: lower
-is better. Results that miss stay in the ledger; ``reproduce.py --table`` prints it.
+is better. Results that miss stay in the ledger; ``reproduce.py --table`` prints it and writes it
+into the book's page.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from vae_tutorial.model import VAE
 from vae_tutorial.networks import BernoulliDecoder
 
 LEDGER = Path(__file__).with_name("ledger.json")
+PAGE = Path(__file__).resolve().parents[1] / "chapters" / "appendix_reproductions.md"
 RUNS = Path(__file__).resolve().parents[1] / "_build" / "reproduce"
 BURDA = "Burda, Grosse & Salakhutdinov (2016), Importance weighted autoencoders, table 1"
 IWAE_SETUP = (
@@ -194,12 +196,20 @@ def table() -> str:
     return "\n".join(lines)
 
 
+def onto_the_page() -> None:
+    """Writes the table into the book's page."""
+    before, _, rest = PAGE.read_text().partition("<!-- ledger -->\n")
+    _, mark, after = rest.partition("<!-- /ledger -->")
+    text = f"{before}<!-- ledger -->\n\n{table()}\n\n{mark}{after}"
+    _files.write(PAGE, text.encode())
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", help=f"of {', '.join(ENTRIES)}; all without a name")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--epochs", type=int, help="fewer than published, labelled as such")
-    parser.add_argument("--table", action="store_true", help="only print the ledger")
+    parser.add_argument("--table", action="store_true", help="no training, only the ledger")
     options = parser.parse_args()
     if unknown := set(options.names) - set(ENTRIES):
         parser.error(f"{sorted(unknown)} are not among {', '.join(ENTRIES)}")
@@ -209,6 +219,7 @@ def main() -> None:
                 result = run(name, seed, options.epochs)
                 enter(name, result)
                 print(f"{name}, seed {seed}: {result['value']:.2f} nats")
+    onto_the_page()
     print(table())
 
 

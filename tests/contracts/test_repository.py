@@ -123,12 +123,14 @@ def test_every_module_is_in_the_order_and_short():
 
 def test_the_readmes_code_runs_and_learns():
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
-    assert len(blocks) == 1
-    said = subprocess.run(
-        [sys.executable, "-c", blocks[0]], capture_output=True, text=True, check=True
-    ).stdout
-    value, kl = map(float, re.findall(r"-?\d+\.\d", said))
+    said = [
+        subprocess.run([sys.executable, "-c", b], capture_output=True, text=True, check=True)
+        for b in blocks
+    ]
+    numbers = [[float(n) for n in re.findall(r"-?\d+\.\d", s.stdout)] for s in said]
+    (value, kl), (first, last) = numbers
     assert -22.5 < value < -18 and 1.5 < kl < 6  # independent pixels reach -24.5
+    assert first < -35 and -20 < last < 0  # one's own tensor and convolutional pair
 
 
 def test_links_in_the_root_documents_resolve():
