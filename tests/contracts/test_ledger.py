@@ -1,4 +1,4 @@
-"""The ledger of reproductions: complete, honest about what was shorter, and what the page shows."""
+"""The ledger of reproductions: complete, honest about shorter runs, and what the page shows."""
 
 import importlib.util
 import json
