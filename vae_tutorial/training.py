@@ -125,7 +125,7 @@ def fit(
                 bar.update(state.step, state.history)
             if checkpoint is not None and state.step % checkpoint.every == 0:
                 checkpoint.save(state)
-        if state.sums[3] > 0:  # a stream that ended between two records
+        if state.step > (state.history.step or [0])[-1]:  # a stream ended between two records
             state.record(rate(batches.time(state.step)), held_out_elbo(model, valid, seed))
             bar.update(state.step, state.history)
         if checkpoint is not None and state.step > 0:
