@@ -1,128 +1,235 @@
-"""What can be set on the command line: one dataclass for each command. Parser, help and the JSON
-files of a run are made from them."""
+"""What can be set on the command line: one dataclass for each command. The parser, its help and
+the JSON files of a run are made from them, and none of them can hold nonsense."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import tyro
 
-Path_ = Annotated[Path, tyro.conf.arg(metavar="PATH")]
+from vae_tutorial import _door
+from vae_tutorial.runtime import as_generator
+
+
+def _whole(words: Sequence[str]) -> int | None:
+    try:
+        return None if words[0] == "None" else int(words[0])
+    except ValueError:
+        raise ValueError(f"a whole number is needed, not {words[0]!r}") from None
+
+
+COUNT: tyro.constructors.PrimitiveConstructorSpec[int | None] = (
+    tyro.constructors.PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="INT",
+        instance_from_str=_whole,
+        is_instance=lambda value: value is None or isinstance(value, int),
+        str_from_instance=lambda value: [str(value)],
+    )
+)
+
+
+def _arg(metavar: str | None = None, default: str | None = None, **more: Any) -> object:
+    """How help shows an option: its kind of value, and in words what happens without it."""
+    hint = None if default is None else f"(default: {default})"
+    return tyro.conf.arg(metavar=metavar, help_behavior_hint=hint, **more)
+
+
+Folder = Annotated[Path, _arg("FOLDER")]
+Model = Annotated[tyro.conf.Positional[Path], _arg("MODEL")]
+Device = Annotated[str | None, _arg("NAME", "a GPU if there is one")]
+AS_TRAINED = "as in training"
+Pixels = Literal["auto", "static", "dynamic", "threshold", "grey"]
+PIXELS_HELP = (
+    "How grey pixels become binary: each drawn once before training (static), anew for every "
+    "batch (dynamic), black above one half (threshold), or not at all (grey). auto: static, but "
+    "grey for frey_faces; data that are not grey have no choice."
+)
+Decoder = Literal[
+    "auto", "bernoulli", "gaussian", "gaussian_shared", "gaussian_fixed", "categorical"
+]
+DECODER_HELP = (
+    "The distribution p(x|z). auto: bernoulli for binary pixels, gaussian_shared for grey ones, "
+    "categorical for sequences."
+)
+LIKE_HELP = (
+    "Take the settings of another run, its folder or its settings.json; options that are given "
+    "here replace them."
+)
+LIMIT_HELP = (
+    "How many examples, chosen at random, to estimate log p(x) for; 0 takes all. The ELBO and the "
+    "active units are those of all examples in any case."
+)
+SAMPLES_HELP = (
+    "Where they go. FILE.png: the means of p(x|z) as a picture (needs matplotlib); FILE.npz: the "
+    "arrays z, mean and x, for NumPy; FILE.fasta: sequences x."
+)
 
 
 @dataclass(frozen=True)
 class Train:
-    """Train a VAE and keep it in a folder, together with its scores and all settings.
+    """Train a VAE and keep it in a folder, with its scores and all of its settings."""
 
-    If the folder holds a run with the same settings that was stopped, it goes on from its last
-    checkpoint; with more --epochs or --steps, a finished run is trained further.
-    """
-
-    out: Path_ = Path("runs/vae")
-    """folder of the run: model.safetensors, results.json, history.json, settings.json"""
-    data: str = "digits"
-    """data set by name (see: vae-tutorial data), or the path of a FASTA or A2M alignment"""
-    pixels: Literal["static", "dynamic", "threshold", "grey"] = "static"
-    """how images become binary: one draw before training, a new draw for every batch, black above
-    one half, or not at all; sequences ignore it"""
+    out: Folder = Path("runs/vae")
+    """Folder of the run; it is made if it is not there."""
+    data: Annotated[str, _arg("NAME")] = "digits"
+    """What to learn from: a name that vae-tutorial data lists, or an alignment (FASTA, A2M)."""
+    pixels: Annotated[Pixels, _arg(help=PIXELS_HELP)] = "auto"
     latent_dim: int = 2
-    """dimensions of the code z"""
+    """Dimensions of the code z."""
     hidden: tuple[int, ...] = (200,)
-    """widths of the encoder's hidden layers; the decoder mirrors them"""
-    decoder: Literal[
-        "auto", "bernoulli", "gaussian", "gaussian_shared", "gaussian_fixed", "categorical"
-    ] = "auto"
-    """p(x|z); auto takes bernoulli for binary pixels, gaussian_shared for grey ones, categorical
-    for sequences"""
+    """Widths of the encoder's hidden layers; the decoder mirrors them."""
+    decoder: Annotated[Decoder, _arg(help=DECODER_HELP)] = "auto"
+    variance: float = 0.05
+    """Variance of gaussian_fixed, and the first one of gaussian_shared."""
     activation: Literal["tanh", "relu", "softplus"] = "tanh"
-    """nonlinearity between the layers"""
+    """Nonlinearity between the layers."""
     posterior: Literal["diagonal", "full"] = "diagonal"
-    """covariance of q(z|x)"""
+    """Covariance of q(z|x)."""
     prior: Literal["standard", "learned"] = "standard"
-    """p(z): N(0, I), or a Gaussian with parameters"""
-    epochs: int | None = None
-    """passes over the training data; 30 if neither epochs nor steps are given"""
-    steps: int | None = None
-    """optimizer steps, in place of epochs"""
+    """The distribution p(z): N(0, I), or a Gaussian with parameters."""
+    epochs: Annotated[int | None, COUNT, _arg(default="30, unless --steps")] = None
+    """Passes over the training examples."""
+    steps: Annotated[int | None, COUNT, _arg(default="as --epochs says")] = None
+    """Optimizer steps, in place of epochs."""
     batch_size: int = 100
-    """examples in a minibatch, over all processes together"""
+    """Examples in a minibatch, over all processes together."""
     objective: Literal["elbo", "iwae"] = "elbo"
-    """what is maximized: the ELBO, or the importance-weighted bound"""
+    """What is maximized: the ELBO, or the importance-weighted bound."""
     num_samples: int = 1
-    """samples of z for each example; k of the importance-weighted bound"""
+    """Samples of z for each example: L of the ELBO, k of the importance-weighted bound."""
     beta: float = 1.0
-    """weight of the KL term; 1 is the ELBO"""
+    """Weight of the KL term; 1 is the ELBO."""
     warmup: float = 0.0
-    """epochs over which beta rises from 0 in a straight line"""
+    """Epochs over which the weight of the KL term rises from 0 in a straight line."""
     optimizer: Literal["adam", "adagrad"] = "adam"
-    """how steps are made"""
+    """How steps are made."""
     learning_rate: float = 1e-3
-    """step size of the optimizer"""
+    """Step size of the optimizer."""
     seed: int = 0
-    """seed of the weights, the split, the binarization, the shuffling and the noise"""
+    """Seed of the first weights, the shuffling and the noise."""
+    data_seed: int = 0
+    """Seed of the static draw of the pixels, and of the split where none is published."""
     precision: Literal["float32", "bf16"] = "float32"
-    """bf16 computes matrix products in bfloat16"""
+    """Numbers in matrix products: bf16 is faster where the hardware has it."""
     compile: bool = False
-    """run the objective through torch.compile: a minute's wait, then faster steps"""
-    device: str | None = None
-    """cpu, cuda or cuda:1; by default a GPU if there is one"""
+    """Run the objective through torch.compile: a minute's wait, then faster steps."""
+    device: Device = None
+    """Where to compute: cpu, cuda or cuda:1."""
     checkpoint_every: int = 1000
-    """steps between two checkpoints"""
+    """Steps between two checkpoints, from which a stopped run goes on."""
+    like: Annotated[Path | None, _arg("RUN", "none", help=LIKE_HELP)] = None
     overwrite: bool = False
-    """start anew, whatever the folder holds"""
+    """Start anew, whatever run the folder holds."""
     quiet: bool = False
-    """no progress bar"""
+    """Show no progress."""
+
+    def __post_init__(self) -> None:
+        _check(self, "latent_dim", "batch_size", "num_samples", "checkpoint_every")
+        _check_seeds(self.seed, self.data_seed)
+        sizes = self.hidden if isinstance(self.hidden, tuple) else ()
+        if not sizes:
+            raise ValueError(f"hidden must name the width of each layer, not {self.hidden!r}")
+        for size in sizes:
+            _door.positive_int("hidden", size)
+        if self.epochs is not None and self.steps is not None:
+            raise ValueError(f"give epochs or steps, not both ({self.epochs} and {self.steps})")
+        for name in LENGTH:
+            if getattr(self, name) is not None:
+                _door.positive_int(name, getattr(self, name))
+        _door.finite_number("variance", self.variance, above=0)
+        _door.finite_number("learning_rate", self.learning_rate, above=0)
+        _door.finite_number("beta", self.beta, at_least=0)
+        _door.finite_number("warmup", self.warmup, at_least=0)
+        if self.objective == "iwae" and (self.beta != 1 or self.warmup):
+            raise ValueError(
+                f"beta must be 1 and warmup 0 with objective 'iwae', not {self.beta} and "
+                f"{self.warmup}: they weight the KL term of an ELBO"
+            )
+        if self.pixels == "grey" and self.decoder == "bernoulli":
+            raise ValueError(
+                "a Bernoulli decoder is only for binary pixels: binarize them with pixels 'static'"
+                " or 'dynamic', or use decoder 'gaussian_shared'"
+            )
 
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Score a trained model on test data: ELBO, log p(x) by importance sampling, active units.
+    """Score a trained model: ELBO, log p(x) by importance sampling, active units."""
 
-    The result is printed, and written as evaluation.json beside the model.
-    """
-
-    model: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="MODEL")]
-    """a run's folder, or its model.safetensors"""
+    model: Model
+    """A run's folder, a model file, or the name of a model that ships with the package."""
+    split: Literal["test", "valid", "train"] = "test"
+    """Which examples to score."""
     num_samples: int = 1000
-    """samples of z for each example's log p(x)"""
-    limit: int = 1000
-    """how many test examples to score; 0 takes all"""
+    """Samples of z for each example's log p(x)."""
+    limit: Annotated[int, _arg(help=LIMIT_HELP)] = 1000
+    data: Annotated[str | None, _arg("NAME", AS_TRAINED)] = None
+    """Other data to score the model on."""
+    pixels: Annotated[Pixels | None, _arg("NAME", AS_TRAINED)] = None
+    """How grey pixels become binary: static, dynamic, threshold or grey."""
+    data_seed: Annotated[int | None, COUNT, _arg(default=AS_TRAINED)] = None
+    """Seed of the static draw of the pixels, and of the split where none is published."""
     seed: int = 0
-    """seed of the noise"""
-    device: str | None = None
-    """cpu, cuda or cuda:1; by default a GPU if there is one"""
+    """Seed of the noise and of the choice of examples."""
+    device: Device = None
+    """Where to compute: cpu, cuda or cuda:1."""
+    out: Annotated[Path | None, _arg("FILE", "beside the model")] = None
+    """Where the result goes, as JSON."""
+
+    def __post_init__(self) -> None:
+        _check(self)
+        _check_seeds(self.seed, *(() if self.data_seed is None else (self.data_seed,)))
+        if _door.positive_int("num_samples", self.num_samples) < 2:
+            raise ValueError(
+                "num_samples must be at least 2, not 1: one sample has no standard error"
+            )
+        if self.limit != 0 and not (type(self.limit) is int and self.limit > 1):
+            raise ValueError(
+                f"limit must be 0 for all examples, or at least 2, not {self.limit!r}"
+            )
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Let a trained model make up examples: a picture, an array, or sequences."""
+    """Let a trained model make up examples: a picture, arrays, or sequences."""
 
-    model: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="MODEL")]
-    """a run's folder, or its model.safetensors"""
-    out: Path_ = Path("samples.npz")
-    """.png (a mosaic of means of p(x|z); needs matplotlib), .npz (means and draws), or .fasta"""
+    model: Model
+    """A run's folder, a model file, or the name of a model that ships with the package."""
     num: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 64
-    """how many"""
+    """How many."""
+    out: Annotated[Path, _arg("FILE", help=SAMPLES_HELP)] = Path("samples.png")
     seed: int = 0
-    """seed of the noise"""
-    device: str | None = None
-    """cpu, cuda or cuda:1; by default a GPU if there is one"""
+    """Seed of the draws of z and x."""
+    device: Device = None
+    """Where to compute: cpu, cuda or cuda:1."""
+
+    def __post_init__(self) -> None:
+        _check(self, "num")
+        _check_seeds(self.seed)
+        if self.out.suffix.lower() not in FORMATS:
+            raise ValueError(f"out must end in {', '.join(FORMATS)}, not {self.out.name!r}")
 
 
 @dataclass(frozen=True)
 class Data:
-    """List the data sets, or fetch and check one: sizes, source, license."""
+    """List the data sets, or fetch and check one: its sizes, source, license and citation."""
 
-    name: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="NAME")] = ""
-    """a data set's name; without one, all names"""
+    name: Annotated[tyro.conf.Positional[str], _arg("[NAME]", "list all")] = ""
+    """A data set's name."""
+
+    def __post_init__(self) -> None:
+        _check(self)
 
 
 Settings = Train | Evaluate | Sample | Data
+FORMATS = (".png", ".npz", ".fasta")
 LENGTH = ("epochs", "steps")  # a run may be prolonged
-INCIDENTAL = ("out", "device", "checkpoint_every", "overwrite", "quiet")
+INCIDENTAL = ("out", "device", "checkpoint_every", "like", "overwrite", "quiet")
 
 
 def to_json(settings: Train) -> str:
@@ -131,17 +238,20 @@ def to_json(settings: Train) -> str:
 
 
 def from_json(text: str) -> Train:
-    """Settings from what :func:`to_json` wrote.
+    """Settings from what :func:`to_json` wrote; those that it does not name have their defaults.
 
     Raises:
         ValueError: the text holds no settings of this version.
     """
     try:
-        values: dict[str, Any] = json.loads(text)
-        return Train(**{**values, "out": Path(values["out"]), "hidden": tuple(values["hidden"])})
-    except (ValueError, TypeError, KeyError) as error:
+        values: dict[str, Any] = dict(json.loads(text))
+        for name, kind in [("out", Path), ("like", Path), ("hidden", tuple)]:
+            if values.get(name) is not None:
+                values[name] = kind(values[name])
+        return Train(**values)
+    except (ValueError, TypeError) as error:
         raise ValueError(
-            f"these are no settings of this version of vae_tutorial: {error}"
+            f"these are no settings of this version of the package ({error})"
         ) from None
 
 
@@ -149,3 +259,27 @@ def differences(a: Train, b: Train) -> list[str]:
     """The names of the settings that make a and b different models."""
     names = [f.name for f in fields(Train) if f.name not in (*LENGTH, *INCIDENTAL)]
     return [name for name in names if getattr(a, name) != getattr(b, name)]
+
+
+def _check(settings: Settings, *counts: str) -> None:
+    """Refuses what is of another type, none of the choices, or a count below 1."""
+    for name, kind in get_type_hints(type(settings)).items():
+        value = getattr(settings, name)
+        kinds = get_args(kind) if type(None) in get_args(kind) else (kind,)
+        if value is None and type(None) in kinds:
+            continue
+        choices = [c for k in kinds if get_origin(k) is Literal for c in get_args(k)]
+        if choices:
+            _door.one_of(name, value, choices)
+        for plain, words in [(bool, "true or false"), (str, "text"), (Path, "a path")]:
+            if plain in kinds and not isinstance(value, plain):
+                raise ValueError(f"{name} must be {words}, not {value!r}")
+    for name in counts:
+        _door.positive_int(name, getattr(settings, name))
+
+
+def _check_seeds(*seeds: int) -> None:
+    for seed in seeds:
+        if seed is None or isinstance(seed, bool):
+            raise ValueError(f"a seed must be a whole number of at least 0, not {seed!r}")
+        as_generator(seed)

@@ -1,0 +1,50 @@
+"""``data``: which data sets there are, or all about one after it was found or fetched."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from vae_tutorial import _door, sources
+from vae_tutorial.commands import examples, runs
+from vae_tutorial.commands.examples import SPLITS
+from vae_tutorial.settings import Data
+
+
+def data(settings: Data) -> dict[str, Any]:
+    """Without a name, the title of each data set; with one, its sizes, source, license and
+    citation, after its files were found or downloaded, and checked.
+
+    Raises:
+        ValueError: an unknown name.
+        OSError: files are missing or broken, or cannot be fetched.
+    """
+    if not settings.name:
+        return {name: source.title for name, source in sources.SOURCES.items()}
+    source = sources.SOURCES[_door.one_of("name", settings.name, sources.SOURCES)]
+    found = examples.load(settings.name, "auto", 0, runs.device("cpu"))
+    return {
+        "name": settings.name,
+        "title": source.title,
+        **{split: len(getattr(found.fixed, split)) for split in SPLITS},
+        "image_shape": found.fixed.image_shape,
+        "alphabet": found.fixed.alphabet,
+        "dimensions": found.fixed.dim,
+        "citation": source.citation,
+        "license": source.license,
+        "places": [_place(file) for file in source.files] or ["comes with scikit-learn"],
+        "urls": [url for file in source.files for url in file.urls],
+    }
+
+
+def _place(file: sources.File) -> str:
+    """Where a file lies that :func:`vae_tutorial.sources.content` has found."""
+    folder = os.environ.get("VAE_TUTORIAL_DATA")
+    for packing in ("", ".gz", ".xz"):
+        path = Path(folder or "") / f"{file.place}{packing}"
+        if folder and path.is_file():
+            return str(path)
+    if file.place.startswith("binarized_mnist/") and sources.local(sources.PACKED_BITS):
+        return str(Path(folder or "") / sources.PACKED_BITS.place)
+    return str(sources._cache() / file.place)
