@@ -146,6 +146,8 @@ def parse(words: list[str]) -> Settings | None:
         from vae_tutorial.commands.runs import settings_of
 
         known = replace(settings_of(settings.like), overwrite=False, quiet=False)
+        if settings.epochs is not None or settings.steps is not None:
+            known = replace(known, epochs=None, steps=None)
         settings = _read(Train, name, rest, known)
     return settings
 
@@ -231,7 +233,7 @@ def _verdict(error: BaseException, settings: Settings | None) -> tuple[int, str]
     where = "--debug shows where"
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return 1, f"out of memory ({error}); a smaller --batch-size or model needs less; {where}"
-    return 1, f"unexpected {type(error).__name__}: {error or 'no message'}; {where}"
+    return 1, f"unexpected {type(error).__name__}: {str(error) or 'no message'}; {where}"
 
 
 def _process() -> str:

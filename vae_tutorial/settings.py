@@ -183,7 +183,7 @@ class Evaluate:
 
     def __post_init__(self) -> None:
         _check(self)
-        _check_seeds(self.seed, *(() if self.data_seed is None else (self.data_seed,)))
+        _check_seeds(self.seed, self.data_seed or 0)
         if _door.positive_int("num_samples", self.num_samples) < 2:
             raise ValueError(
                 "num_samples must be at least 2, not 1: one sample has no standard error"
@@ -222,9 +222,6 @@ class Data:
     name: Annotated[tyro.conf.Positional[str], _arg("[NAME]", "list all")] = ""
     """A data set's name."""
 
-    def __post_init__(self) -> None:
-        _check(self)
-
 
 Settings = Train | Evaluate | Sample | Data
 FORMATS = (".png", ".npz", ".fasta")
@@ -244,7 +241,7 @@ def from_json(text: str) -> Train:
         ValueError: the text holds no settings of this version.
     """
     try:
-        values: dict[str, Any] = dict(json.loads(text))
+        values: dict[str, Any] = {**json.loads(text)}
         for name, kind in [("out", Path), ("like", Path), ("hidden", tuple)]:
             if values.get(name) is not None:
                 values[name] = kind(values[name])
@@ -280,6 +277,4 @@ def _check(settings: Settings, *counts: str) -> None:
 
 def _check_seeds(*seeds: int) -> None:
     for seed in seeds:
-        if seed is None or isinstance(seed, bool):
-            raise ValueError(f"a seed must be a whole number of at least 0, not {seed!r}")
-        as_generator(seed)
+        as_generator(seed if isinstance(seed, int) else -1)

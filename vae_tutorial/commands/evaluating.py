@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +30,7 @@ def evaluate(settings: Evaluate) -> dict[str, Any]:
     began = time.perf_counter()
     device = runs.device(settings.device)
     model, folder = runs.find_model(settings.model, device)
-    trained = _data_of(settings, folder)
-    data = examples.load(trained.data, trained.pixels, trained.data_seed, device)
+    data = examples.load(*_data_of(settings, folder), device)
     out = settings.out or (folder or Path()) / runs.EVALUATION
     x = model.check_data(data.scored(settings.split))
     chosen = _choice(len(x), settings.limit, settings.seed).to(device)
@@ -71,8 +70,8 @@ def evaluate(settings: Evaluate) -> dict[str, Any]:
     return {**results, "file": str(out)}
 
 
-def _data_of(settings: Evaluate, folder: Path | None) -> Train:
-    """The data to score on: those of the settings, else those that the model was trained on."""
+def _data_of(settings: Evaluate, folder: Path | None) -> tuple[str, str, int]:
+    """Name, pixels and seed of the data: those of the settings, else those of the training."""
     known = folder is not None and (folder / runs.SETTINGS).exists()
     if settings.data is None and not known:
         raise ValueError(
@@ -80,14 +79,10 @@ def _data_of(settings: Evaluate, folder: Path | None) -> Train:
             f"name them with --data"
         )
     before = runs.settings_of(folder) if known and folder is not None else Train()
-    if settings.data is not None and settings.data != before.data:
-        before = replace(before, pixels="auto", decoder="auto")
-    given = {
-        name: getattr(settings, name)
-        for name in ("data", "pixels", "data_seed")
-        if getattr(settings, name) is not None
-    }
-    return replace(before, decoder="auto", **given)
+    same = settings.data in (None, before.data)
+    pixels = settings.pixels or (before.pixels if same else "auto")
+    seed = before.data_seed if settings.data_seed is None else settings.data_seed
+    return settings.data or before.data, pixels, seed
 
 
 def _choice(count: int, limit: int, seed: int) -> torch.Tensor:

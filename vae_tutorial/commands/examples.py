@@ -53,7 +53,7 @@ class Examples:
             "name": self.fixed.name,
             "pixels": self.pixels,
             "binarization": BINARIZATION[self.pixels],
-            "image_shape": self.fixed.image_shape,
+            "image_shape": list(self.fixed.image_shape) if self.fixed.image_shape else None,
             "alphabet": self.fixed.alphabet,
             "dimensions": self.fixed.dim,
             **{split: len(getattr(self.fixed, split)) for split in SPLITS},

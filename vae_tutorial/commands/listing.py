@@ -23,28 +23,23 @@ def data(settings: Data) -> dict[str, Any]:
     if not settings.name:
         return {name: source.title for name, source in sources.SOURCES.items()}
     source = sources.SOURCES[_door.one_of("name", settings.name, sources.SOURCES)]
-    found = examples.load(settings.name, "auto", 0, runs.device("cpu"))
+    facts = examples.load(settings.name, "auto", 0, runs.device("cpu")).facts()
     return {
         "name": settings.name,
         "title": source.title,
-        **{split: len(getattr(found.fixed, split)) for split in SPLITS},
-        "image_shape": found.fixed.image_shape,
-        "alphabet": found.fixed.alphabet,
-        "dimensions": found.fixed.dim,
+        **{key: facts[key] for key in (*SPLITS, "image_shape", "alphabet", "dimensions")},
         "citation": source.citation,
         "license": source.license,
-        "places": [_place(file) for file in source.files] or ["comes with scikit-learn"],
+        "places": list(dict.fromkeys(map(_place, source.files))) or ["comes with scikit-learn"],
         "urls": [url for file in source.files for url in file.urls],
     }
 
 
 def _place(file: sources.File) -> str:
     """Where a file lies that :func:`vae_tutorial.sources.content` has found."""
-    folder = os.environ.get("VAE_TUTORIAL_DATA")
-    for packing in ("", ".gz", ".xz"):
-        path = Path(folder or "") / f"{file.place}{packing}"
-        if folder and path.is_file():
-            return str(path)
-    if file.place.startswith("binarized_mnist/") and sources.local(sources.PACKED_BITS):
-        return str(Path(folder or "") / sources.PACKED_BITS.place)
-    return str(sources._cache() / file.place)
+    folder = Path(os.environ.get("VAE_TUTORIAL_DATA", ""))
+    places = [folder / f"{file.place}{packing}" for packing in ("", ".gz", ".xz")]
+    if file.place.startswith("binarized_mnist/"):
+        places.insert(0, folder / sources.PACKED_BITS.place)
+    mine = [place for place in places if "VAE_TUTORIAL_DATA" in os.environ and place.is_file()]
+    return str(mine[0] if mine else sources._cache() / file.place)
