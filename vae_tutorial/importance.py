@@ -14,7 +14,6 @@ from torch import Tensor
 from vae_tutorial import _door
 from vae_tutorial.distributions import Posterior
 from vae_tutorial.model import VAE
-from vae_tutorial.objectives import log_weights
 from vae_tutorial.pareto import pareto_k, trust_threshold
 from vae_tutorial.runtime import RandomSource, as_generator, standard_normal
 
@@ -101,13 +100,13 @@ def log_evidence(
 def summary(log_w: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """value, standard_error, effective_sample_size and pareto_k, each [B], for log w [K, B].
 
-    Only ratios of weights are exponentiated: with v = w / Σ w, K v is w / mean(w).
+    Only ratios of weights, w / mean(w), are exponentiated.
     """
     K = len(log_w)
     value = torch.logsumexp(log_w, 0) - math.log(K)
-    v = torch.softmax(log_w, 0)
-    standard_error = (K * v).std(0) / math.sqrt(K)
-    return value, standard_error, 1 / (v**2).sum(0), pareto_k(log_w)
+    ratio = torch.exp(log_w - value)
+    standard_error = ratio.std(0) / math.sqrt(K)
+    return value, standard_error, K**2 / (ratio**2).sum(0), pareto_k(log_w)
 
 
 def noise(q: Posterior, num_samples: int, rng: torch.Generator) -> Tensor:
@@ -120,11 +119,12 @@ def noise(q: Posterior, num_samples: int, rng: torch.Generator) -> Tensor:
 
 def sampled_log_weights(model: VAE, x: Tensor, q: Posterior, eps: Tensor, chunk: int) -> Tensor:
     """log w, [K, B], for noise eps [K, B, J], with at most ``chunk`` samples of z decoded at a
-    time (or one for each example)."""
+    time (or one for each example). Only the decoder is called in parts: it takes the memory."""
     size = max(1, chunk // len(x))
-    log_w = torch.empty(eps.shape[:2], dtype=torch.double, device=eps.device)
-    for part, out in zip(eps.split(size), log_w.split(size), strict=True):
-        out.copy_(log_weights(model, x, q, q.from_noise(part)))
+    z = q.from_noise(eps)
+    log_w = (model.prior.log_prob(z) - q.log_prob(z)).double()
+    for part, out in zip(z.split(size), log_w.split(size), strict=True):
+        out += model.decode(part).log_prob(x)
     return log_w
 
 

@@ -11,9 +11,15 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Bernoulli, Distribution, Independent
+from torch.distributions import Distribution
 
-from vae_tutorial.distributions import DiagonalNormal, FullNormal, OneHotSequence, full_precision
+from vae_tutorial.distributions import (
+    BernoulliLogits,
+    DiagonalNormal,
+    FullNormal,
+    OneHotSequence,
+    full_precision,
+)
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "tanh": nn.Tanh,
@@ -84,8 +90,7 @@ class BernoulliDecoder(nn.Module):
         self.logits = nn.Linear(hidden[-1], data_dim)
 
     def forward(self, z: Tensor) -> Distribution:
-        logits = full_precision(self.logits(self.body(z)))  # [..., D]
-        return Independent(Bernoulli(logits=logits, validate_args=False), 1, validate_args=False)
+        return BernoulliLogits(self.logits(self.body(z)))  # [..., D]
 
     def check_data(self, x: Tensor) -> None:
         """Refuses values other than 0 and 1: they have no probability under a Bernoulli."""
