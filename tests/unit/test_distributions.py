@@ -19,8 +19,9 @@ def test_the_log_probability_is_torchs_with_and_without_gradient(D, scale):
         short = BernoulliLogits(logits).log_prob(x)
     long = BernoulliLogits(logits.requires_grad_()).log_prob(x)
     assert long.requires_grad and not short.requires_grad
-    for found in (short, long):
-        torch.testing.assert_close(found.double(), exact, rtol=2e-6, atol=2e-6 * D)
+    torch.testing.assert_close(long.double(), exact, rtol=2e-6, atol=1e-6)
+    rounding = 3e-7 * logits.detach().abs().sum(-1) + 1e-6 * D  # what the docstring promises
+    assert bool(((short - exact).abs() <= rounding).all())
 
 
 def test_its_gradient_is_x_minus_the_probability():
