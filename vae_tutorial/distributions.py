@@ -118,8 +118,8 @@ class BernoulliLogits(Independent):  # type: ignore[type-arg]
     def log_prob(self, value: Tensor) -> Tensor:
         """log p(x) = Σ_d x_d logits_d − log(1 + exp(logits_d)), in nats, for x of shape [..., D].
 
-        The same with and without a gradient, but for rounding, which is about 1e-7 · Σ_d |logits_d|
-        without one, where it is far cheaper.
+        The same with and without a gradient, but for rounding: without one it is far cheaper, and
+        rounds by about 1e-7 · Σ_d |logits_d|.
         """
         logits, x = self.logits, value
         if logits.device.type != "cpu" or (torch.is_grad_enabled() and logits.requires_grad):
