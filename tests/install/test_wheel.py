@@ -122,6 +122,21 @@ print(json.dumps({
     assert said["script"] > 1000 and said["score"] < 0 and said["elbo"] < 0
 
 
+def test_the_console_script_trains_scores_and_samples(installed, tmp_path):
+    script = installed.with_name("vae-tutorial")
+    version = re.search(r'^version = "(.*)"$', (ROOT / "pyproject.toml").read_text(), re.M)[1]
+    assert run(script, "--version", cwd=tmp_path) == f"vae-tutorial {version}\n"
+    settings = ["--hidden", "10", "--steps", "5", "--device", "cpu", "--out", "run"]
+    assert "everything is in run" in run(script, "train", *settings, cwd=tmp_path)
+    few = ["--num-samples", "5", "--limit", "2", "--device", "cpu"]
+    assert "log p(x)" in run(script, "evaluate", "run", *few, cwd=tmp_path)
+    assert run(script, "sample", "run", cwd=tmp_path) == "64 samples are in samples.png\n"
+    assert run(installed, "-m", "vae_tutorial", "--help", cwd=tmp_path).startswith("usage:")
+    refused = subprocess.run([script, "train", *settings], cwd=tmp_path, capture_output=True)
+    assert refused.returncode == 2 and b"Traceback" not in refused.stderr
+    assert {p.name for p in (tmp_path / "run").iterdir()} >= {"results.json", "evaluation.json"}
+
+
 def test_the_package_alone_needs_no_matplotlib(empty, wheel, tmp_path):
     metadata = zipfile.ZipFile(wheel)
     (name,) = [n for n in metadata.namelist() if n.endswith("METADATA")]

@@ -345,12 +345,17 @@ def test_sequences_look_like_their_family(family, tmp_path, run):
     assert scores["log_evidence"]["mean"] == pytest.approx(-entropy, abs=1.5)
 
 
-def test_data_are_listed_and_one_is_described(data_folder):
+def test_data_are_listed_and_one_is_described():
     names = list_data(Data())
     assert set(names) == set(sources.SOURCES) and "8×8" in names["digits"]
     digits = list_data(Data("digits"))
     assert (digits["train"], digits["valid"], digits["test"]) == (1297, 200, 300)
     assert digits["places"] == ["comes with scikit-learn"] and "Alpaydin" in digits["citation"]
+    with pytest.raises(ValueError, match="name must be one of 'digits'"):
+        list_data(Data("nothing"))
+
+
+def test_data_of_ones_own_folder_are_described(data_folder):
     frey = list_data(Data("frey_faces"))
     assert frey["image_shape"] == [28, 20] and frey["license"].startswith("none stated")
     assert frey["places"] == [str(data_folder / "frey_face" / "frey_rawface.mat")]
@@ -358,8 +363,6 @@ def test_data_are_listed_and_one_is_described(data_folder):
     assert fixed["places"] == [str(data_folder / sources.PACKED_BITS.place)]
     family = list_data(Data("pf00014"))
     assert family["image_shape"] is None and family["dimensions"] == 53 * 21
-    with pytest.raises(ValueError, match="name must be one of 'digits'"):
-        list_data(Data("nothing"))
 
 
 def test_the_cache_is_named_where_a_download_lies(tmp_path, monkeypatch):
