@@ -248,15 +248,16 @@ def _what_to_put_where(file: File, reason: str) -> str:
 
 
 def _reason(error: Exception) -> str:
+    silence = f"no answer in {TIMEOUT} seconds"
     words = {
         "ConnectionError": "no connection",
         "ConnectTimeout": "no connection",
-        "ReadTimeout": f"no answer in {TIMEOUT} seconds",
+        "ReadTimeout": silence,
         "SSLError": "no trusted connection",
         "ChunkedEncodingError": "the transfer broke off",
     }
     plain = " ".join(str(error).split(" for url")[0].split())[:80]
-    return words.get(type(error).__name__, plain)
+    return silence if "Read timed out" in plain else words.get(type(error).__name__, plain)
 
 
 def _cache() -> Path:

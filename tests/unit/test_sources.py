@@ -33,6 +33,9 @@ class Publisher(BaseHTTPRequestHandler):
     def do_GET(self):
         kind = self.path.split("/")[1]
         self.requests.append(kind)
+        if kind == "silent":
+            time.sleep(30)
+            return
         body = gzip.compress(CONTENT) if kind == "packed" else CONTENT
         body = b"<html>moved</html>" if kind == "wrong" else body
         body = CONTENT * 2 if kind == "endless" else body
@@ -140,10 +143,13 @@ def test_a_fetch_says_what_it_fetches_and_from_where(publisher, caplog):
     assert caplog.messages == [f"Fetching name (0.5 MB) from {host}"]
 
 
-def test_a_publisher_that_says_nothing_more_is_given_up(publisher, monkeypatch):
+@pytest.mark.parametrize("kind", ["slow", "silent"])
+def test_a_publisher_that_says_nothing_more_is_given_up(publisher, kind, monkeypatch, tmp_path):
+    """It would break off by itself, which is another reason."""
     monkeypatch.setattr(sources, "TIMEOUT", 0.5)
-    with pytest.raises(FileNotFoundError, match="could not be downloaded"):
-        sources.content(file(f"{publisher}/slow/name"))
+    with pytest.raises(FileNotFoundError, match=r": no answer in 0.5 seconds\)"):
+        sources.content(file(f"{publisher}/{kind}/name"))
+    assert files_in(tmp_path) == []
 
 
 def test_kill_9_in_the_middle_of_a_download_leaves_no_half_file(publisher, tmp_path, monkeypatch):
