@@ -41,7 +41,8 @@ class Dataset:
     """Three splits of one data set.
 
     ``image_shape`` is the height and width of an image, None for sequences; ``alphabet`` the
-    letters of sequences by their numbers, None for images.
+    letters of sequences by their numbers, None for images; ``left_out`` counts the sequences of
+    the file that are in no split because they hold other letters.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Dataset:
     valid: Split
     test: Split
     alphabet: str | None = None
+    left_out: int = 0
 
     @property
     def dim(self) -> int:
@@ -73,20 +75,21 @@ class Dataset:
 
     def to(self, device: torch.device | str) -> Dataset:
         """The same data set with its examples on the given device."""
+        return self._changed(lambda x: x.to(device))
 
-        def moved(split: Split) -> Split:
-            return replace(split, x=split.x.to(device))
-
-        return replace(
-            self, train=moved(self.train), valid=moved(self.valid), test=moved(self.test)
+    def _changed(self, change: Callable[[Tensor], Tensor]) -> Dataset:
+        train, valid, test = (
+            replace(split, x=change(split.x)) for split in (self.train, self.valid, self.test)
         )
+        return replace(self, train=train, valid=valid, test=test)
 
     def __repr__(self) -> str:
         sizes = " / ".join(f"{len(s):,}" for s in (self.train, self.valid, self.test))
         kind = f"sequences over {self.alphabet!r}, {self.train.x.shape[1]} columns"
         if self.image_shape is not None:
             kind = f"{self.pixels} pixels, {self.image_shape[0]}×{self.image_shape[1]}"
-        return f"Dataset({self.name!r}, {kind}, train / valid / test = {sizes})"
+        rest = f", {self.left_out:,} left out" if self.left_out else ""
+        return f"Dataset({self.name!r}, {kind}, train / valid / test = {sizes}{rest})"
 
 
 def binarize(x: Tensor, rng: RandomSource = None) -> Tensor:
@@ -128,13 +131,16 @@ def load(
     ================== =================================================== ===================
     digits             8×8 digits that come with scikit-learn              1,297 / 200 / 300
     mnist              28×28 digits, with labels (LeCun et al. 1998)       50,000 / 10,000 / same
-    binarized_mnist    one fixed draw of it, in another order, unlabelled  50,000 / 10,000 / same
+    binarized_mnist    one fixed draw of it, in another order, unlabeled   50,000 / 10,000 / same
                        (Larochelle & Murray 2011): published test scores
     frey_faces         28×20 grey frames of a video of one face            1,565 / 200 / 200
-    blat_ecolx,        families of proteins, aligned; a random tenth is    8/10, 1/10, 1/10
-    pf00014, pf00595   held out, to which near relatives in the training
-                       split exist: held-out scores flatter
+    blat_ecolx         aligned proteins: β-lactamases, unlabeled           8/10, 1/10, 1/10
+    pf00014, pf00595   Kunitz and PDZ domains, unlabeled                   the same
     ================== =================================================== ===================
+
+    The splits of frames and of sequences are random: near twins of what is held out, the frame
+    before or a close relative, are trained on, and held-out scores flatter. A split by clusters of
+    relatives is left to you.
 
     Args:
         name: of the table.
@@ -154,25 +160,17 @@ def load(
     device = default_device() if device is None else device
     if pixels is not None:
         _door.one_of("pixels", pixels, PIXELS)
-        if not has_pixels(name) and pixels != "binary":
+        if not has_pixels(name) and (name, pixels) != ("binarized_mnist", "binary"):
             raise ValueError(f"{name} has no {pixels} pixels; leave pixels out")
     dataset = _LOADERS[name](rng)
     pixels = pixels or ("grey" if name == "frey_faces" else "binary")
     if dataset.pixels != "grey" or pixels == "grey":
         return dataset.to(device)
 
-    def made_binary(split: Split) -> Split:
-        return replace(
-            split, x=binarize(split.x, rng) if pixels == "binary" else (split.x > 0.5).float()
-        )
+    def made_binary(x: Tensor) -> Tensor:
+        return binarize(x, rng) if pixels == "binary" else (x > 0.5).float()
 
-    return replace(
-        dataset,
-        pixels=pixels,
-        train=made_binary(dataset.train),
-        valid=made_binary(dataset.valid),
-        test=made_binary(dataset.test),
-    ).to(device)
+    return replace(dataset._changed(made_binary), pixels=pixels).to(device)
 
 
 def load_alignment(
@@ -183,10 +181,13 @@ def load_alignment(
     left out.
 
     Raises:
-        FileNotFoundError: there is no such file.
+        OSError: there is no such file, or it cannot be read.
         ValueError: it is no alignment, or has fewer than 10 sequences.
     """
-    raw = readers.unpacked(Path(path).read_bytes(), path)
+    try:
+        raw = readers.unpacked(Path(path).read_bytes(), path)
+    except OSError as error:
+        raise type(error)(f"{path} cannot be read ({error.strerror}); name another") from None
     family = _family(Path(path).name.split(".")[0], raw, path, as_generator(seed))
     return family.to(default_device() if device is None else device)
 
@@ -249,13 +250,13 @@ def _frey_faces(rng: torch.Generator) -> Dataset:
 
 
 def _family(name: str, raw: bytes, path: str | Path, rng: torch.Generator) -> Dataset:
-    _, numbers = readers.alignment(raw, path)
-    if len(numbers) < 10:
-        raise ValueError(f"{path} holds {len(numbers)} sequences; at least 10 can be split")
-    held = len(numbers) // 10
-    sizes = [len(numbers) - 2 * held, held, held]
-    train, valid, test = _shuffled(torch.as_tensor(numbers), None, sizes, rng)
-    return Dataset(name, "none", None, train, valid, test, readers.ALPHABET)
+    _, x, left_out = readers.alignment(raw, path)
+    if len(x) < 10:
+        raise ValueError(f"{path} holds {len(x)} sequences; at least 10 can be split")
+    held = len(x) // 10
+    sizes = [len(x) - 2 * held, held, held]
+    splits = _shuffled(torch.as_tensor(x), None, sizes, rng)
+    return Dataset(name, "none", None, *splits, readers.ALPHABET, left_out)
 
 
 def _published_family(name: str) -> Callable[[torch.Generator], Dataset]:

@@ -9,13 +9,18 @@ from __future__ import annotations
 import gzip
 import io
 import lzma
+import math
 import zlib
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 ALPHABET = "-ACDEFGHIKLMNPQRSTVWY"  # the gap, and the 20 amino acids
-_NUMBERS = {letter: number for number, letter in enumerate(ALPHABET)}
+_LETTERS = ALPHABET.encode()
+_NUMBERS = np.zeros(256, np.int64)
+_NUMBERS[np.frombuffer(_LETTERS, np.uint8)] = np.arange(len(_LETTERS))
+_INSERTIONS = b"abcdefghijklmnopqrstuvwxyz. \t"
 
 
 def unpacked(raw: bytes, name: str | Path) -> bytes:
@@ -40,9 +45,9 @@ def idx(raw: bytes, name: str | Path) -> np.ndarray:
     """
     shape: list[int] = []
     if raw[:3] == b"\0\0\x08" and len(raw) >= 4 + 4 * raw[3]:
-        shape = np.frombuffer(raw[: 4 + 4 * raw[3]], ">i4", offset=4).tolist()
+        shape = np.frombuffer(raw[: 4 + 4 * raw[3]], ">u4", offset=4).tolist()
     start = 4 + 4 * len(shape)
-    if not shape or len(shape) != raw[3] or len(raw) != start + int(np.prod(shape)):
+    if not shape or len(shape) != raw[3] or len(raw) != start + math.prod(shape):
         raise ValueError(f"{name} is no whole IDX file of bytes; fetch it again")
     return np.frombuffer(raw, np.uint8, offset=start).reshape(shape)
 
@@ -53,14 +58,14 @@ def amat(raw: bytes, name: str | Path, width: int = 784) -> np.ndarray:
     Raises:
         ValueError: a line has another length, or anything but zeros and ones.
     """
-    digits = np.frombuffer(raw, np.uint8)
-    digits = digits[digits > ord(" ")] - ord("0")
-    lines = raw.count(b"\n") + (not raw.endswith(b"\n"))
-    if lines * width != len(digits) or (digits > 1).any():
-        raise ValueError(
-            f"{name} must hold lines of {width} zeros and ones with spaces between; fetch it again"
-        )
-    return digits.reshape(-1, width)
+    rows = [line.translate(None, b" \t") for line in raw.splitlines() or [b""]]
+    for number, row in enumerate(rows, 1):
+        if len(row) != width or row.translate(None, b"01"):
+            raise ValueError(
+                f"{name}, line {number}: a line must be {width} zeros and ones with spaces "
+                f"between; fetch the file again"
+            )
+    return (np.frombuffer(b"".join(rows), np.uint8) - ord("0")).reshape(-1, width)
 
 
 def packed_bits(raw: bytes, name: str | Path, width: int = 784) -> dict[str, np.ndarray]:
@@ -94,24 +99,34 @@ def frey(raw: bytes, name: str | Path) -> np.ndarray:
     return np.ascontiguousarray(faces.T)
 
 
-def alignment(raw: bytes, name: str | Path) -> tuple[list[str], np.ndarray]:
-    """An alignment in FASTA or A2M: names, and letters as numbers of ``ALPHABET``, int64 [N, L].
+class Alignment(NamedTuple):
+    """Names, letters as numbers of ``ALPHABET``, int64 [N, L], and how many sequences more the
+    file has, which hold other letters and were left out."""
+
+    names: list[str]
+    x: np.ndarray
+    left_out: int
+
+
+def alignment(raw: bytes, name: str | Path) -> Alignment:
+    """An alignment in FASTA or A2M.
 
     In A2M, lower case letters and points are insertions, which are no columns of the alignment and
     are left out. A sequence with any other letter than the 20 amino acids and the gap in a column
-    (X, B, Z, …) is left out whole.
+    (X, B, Z, …) is left out whole and counted, as Riesselman et al. (2018) do.
 
     Raises:
         ValueError: no sequence, text before the first name, or sequences of unequal length.
     """
     names: list[str] = []
-    texts: list[str] = []
+    texts: list[list[bytes]] = []
     lines: list[int] = []
-    for number, line in enumerate(raw.decode("ascii", "replace").splitlines(), 1):
+    for number, line in enumerate(raw.removeprefix(b"\xef\xbb\xbf").splitlines(), 1):
         line = line.strip()
-        if line.startswith(">"):
-            names.append(line[1:].split()[0] if line[1:].split() else f"line {number}")
-            texts.append("")
+        if line.startswith(b">"):
+            words = line[1:].decode("utf-8", "replace").split()
+            names.append(words[0] if words else f"line {number}")
+            texts.append([])
             lines.append(number)
         elif line and not texts:
             raise ValueError(
@@ -119,18 +134,24 @@ def alignment(raw: bytes, name: str | Path) -> tuple[list[str], np.ndarray]:
                 f"is this a FASTA or A2M file?"
             )
         elif line:
-            texts[-1] += line
-    columns = ["".join(c for c in text if not (c.islower() or c == ".")) for text in texts]
-    for number, sequence in zip(lines, columns, strict=True):
-        if len(sequence) != len(columns[0]) or not sequence:
+            texts[-1].append(line)
+    rows = [b"".join(text).translate(None, _INSERTIONS) for text in texts]
+    for number, row in zip(lines, rows, strict=True):
+        if not row:
             raise ValueError(
-                f"{name}, line {number}: this sequence has {len(sequence)} columns and the first "
-                f"one {len(columns[0])}; align the sequences first"
+                f"{name}, line {number}: this sequence has no columns, which are letters in upper "
+                f"case and gaps; give it some, or remove it"
             )
-    good = [i for i, sequence in enumerate(columns) if set(sequence) <= _NUMBERS.keys()]
+        if len(row) != len(rows[0]):
+            raise ValueError(
+                f"{name}, line {number}: this sequence has {len(row)} columns and the first "
+                f"one {len(rows[0])}; align the sequences first"
+            )
+    good = [i for i, row in enumerate(rows) if not row.translate(None, _LETTERS)]
     if not good:
         raise ValueError(
             f"{name} holds no sequence of the letters {ALPHABET}; is this a FASTA or A2M file?"
         )
-    numbers = np.array([[_NUMBERS[c] for c in columns[i]] for i in good], dtype=np.int64)
-    return [names[i] for i in good], numbers
+    letters = np.frombuffer(b"".join(rows[i] for i in good), np.uint8)
+    x = _NUMBERS[letters].reshape(len(good), -1)
+    return Alignment([names[i] for i in good], x, len(rows) - len(good))

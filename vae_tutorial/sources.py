@@ -9,9 +9,11 @@ packed: plain, gzipped or xz-compressed. Nothing from here is part of this repos
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from vae_tutorial import _files, readers
 
@@ -20,11 +22,12 @@ TIMEOUT = 30  # seconds without a byte from a publisher
 
 @dataclass(frozen=True)
 class File:
-    """One file: its place in the folder without the ending of its packing, the SHA-256 of its
-    unpacked content, and where it is published."""
+    """One file: its place in the folder without the ending of its packing, the SHA-256 and the
+    size in bytes of its unpacked content, and where it is published."""
 
     place: str
     sha256: str
+    size: int
     urls: tuple[str, ...] = ()
 
 
@@ -38,36 +41,49 @@ class Source:
     files: tuple[File, ...] = ()
 
 
-def _mnist(name: str, sha256: str) -> File:
+def _github(repository: str, commit: str, path: str) -> str:
+    return f"https://raw.githubusercontent.com/{repository}/{commit}/{path}"
+
+
+def _mnist(name: str, sha256: str, size: int) -> File:
     hosts = (
         "https://ossci-datasets.s3.amazonaws.com/mnist",
         "https://storage.googleapis.com/cvdf-datasets/mnist",
     )
-    return File(f"mnist/{name}", sha256, tuple(f"{host}/{name}.gz" for host in hosts))
+    return File(f"mnist/{name}", sha256, size, tuple(f"{host}/{name}.gz" for host in hosts))
 
 
-def _binarized(part: str, sha256: str) -> File:
+def _binarized(part: str, sha256: str, size: int) -> File:
     name = f"binarized_mnist_{part}.amat"
     host = "http://www.cs.toronto.edu/~larocheh/public/datasets/binarized_mnist"
-    return File(f"binarized_mnist/{name}", sha256, (f"{host}/{name}",))
+    commit = "32dde9b7d696fee94f946a338182e542779eecfe"
+    copy = _github("riannevdberg/sylvester-flows", commit, f"data/MNIST_static/{name}")
+    return File(f"binarized_mnist/{name}", sha256, size, (f"{host}/{name}", copy))
 
 
-def _pfam(name: str, sha256: str) -> File:
-    commit = "74771619338d14eb018cb321b65663bfa25ed2dc"
-    host = f"https://raw.githubusercontent.com/pagnani/ArDCAData/{commit}/data"
-    family = name.split("_")[0]
-    return File(f"protein_msa/{name}", sha256, (f"{host}/{family}/{name}.gz",))
+def _pfam(name: str, sha256: str, size: int) -> File:
+    commit = "bfd54c6c4f9f8b2f14b6788ed1feca66b37c4ce8"
+    url = _github("pagnani/ArDCAData", commit, f"data/{name.split('_')[0]}/{name}.gz")
+    return File(f"protein_msa/{name}", sha256, size, (url,))
 
 
 PACKED_BITS = File(
     "binarized_mnist/binarized_mnist_packed.npz",
     "50de2c8299a5a297789293ab2c30f6fc3cb8c359a15e5e88d5501aa18ebb8fa5",
+    2_295_919,
 )
 _BLAT = "BLAT_ECOLX_hmmerbit_plmc_n5_m30_f50_t0.2_r24-286_id100_b105.a2m"
-_BLAT_HOST = (
-    "https://raw.githubusercontent.com/charlesxu90/DeepSequence-torch/"
-    "640db39769a93ef3d5bc11d6ad05aa7f5d761972/datasets"
-)
+_BLAT_URLS = (
+    _github("charlesxu90/DeepSequence-torch", "640db39769a93ef3d5bc11d6ad05aa7f5d761972",
+            f"datasets/{_BLAT}"),
+    _github("MikkelMathiasen23/Variational_proteins", "e71bb7c900d9efe63521a622109349202cc7bfb7",
+            f"data/{_BLAT}"),
+)  # fmt: skip
+_FREY_URLS = (
+    "https://cs.nyu.edu/~roweis/data/frey_rawface.mat",
+    _github("vsimkus/variational-gibbs-inference", "3d105ec07a8e4ee2d652d42e54082cc94926206b",
+            "data/frey_rawface.mat"),
+)  # fmt: skip
 _ARDCA = "Trinquier, Uguzzoni, Pagnani, Zamponi & Weigt (2021), Nat. Commun. 12:5800"
 SOURCES = {
     "digits": Source(
@@ -78,13 +94,13 @@ SOURCES = {
         "70,000 handwritten digits, 28×28", "CC BY-SA 3.0", "LeCun, Cortes & Burges (1998)",
         (
             _mnist("train-images-idx3-ubyte",
-                   "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db"),
+                   "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db", 47_040_016),
             _mnist("train-labels-idx1-ubyte",
-                   "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5"),
+                   "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5", 60_008),
             _mnist("t10k-images-idx3-ubyte",
-                   "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7"),
+                   "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7", 7_840_016),
             _mnist("t10k-labels-idx1-ubyte",
-                   "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2"),
+                   "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2", 10_008),
         ),
     ),
     "binarized_mnist": Source(
@@ -92,11 +108,14 @@ SOURCES = {
         "Salakhutdinov & Murray (2008); files of Larochelle & Murray (2011)",
         (
             _binarized("train",
-                       "ad693b29f94c14277b095f5238ddefbbdaaae0939789dd2f4f0205278cee3e4d"),
+                       "ad693b29f94c14277b095f5238ddefbbdaaae0939789dd2f4f0205278cee3e4d",
+                       78_400_000),
             _binarized("valid",
-                       "1de3d397c40fe8eeb33dafd4099a1f665ec01e96d9be234aaeeac8a34930e2e2"),
+                       "1de3d397c40fe8eeb33dafd4099a1f665ec01e96d9be234aaeeac8a34930e2e2",
+                       15_680_000),
             _binarized("test",
-                       "e6687bfea3f820c174f33b7865140b2a2dd2930ef786f35d45795fc193b5ab2c"),
+                       "e6687bfea3f820c174f33b7865140b2a2dd2930ef786f35d45795fc193b5ab2c",
+                       15_680_000),
         ),
     ),
     "frey_faces": Source(
@@ -105,7 +124,7 @@ SOURCES = {
         (
             File("frey_face/frey_rawface.mat",
                  "265a83a23adb081755cd3de375509828e690324d1d60f076b8ecebc840d59c64",
-                 ("https://cs.nyu.edu/~roweis/data/frey_rawface.mat",)),
+                 1_100_584, _FREY_URLS),
         ),
     ),
     "blat_ecolx": Source(
@@ -115,18 +134,18 @@ SOURCES = {
         (
             File(f"protein_msa/{_BLAT}",
                  "68e0c67d86159e6e6363aa3131d6275634d9c7c80decba32cbf055a6a0218320",
-                 (f"{_BLAT_HOST}/{_BLAT}",)),
+                 2_576_325, _BLAT_URLS),
         ),
     ),
     "pf00014": Source(
         "the Kunitz domain, an alignment of 53 columns", "MIT; Pfam is CC0", _ARDCA,
         (_pfam("PF00014_mgap6.fasta",
-               "f5abfe244d53606591e01d088b2834164fc7bfd4a86f62fe6d02c20d860bd5e0"),),
+               "f5abfe244d53606591e01d088b2834164fc7bfd4a86f62fe6d02c20d860bd5e0", 1_072_829),),
     ),
     "pf00595": Source(
         "the PDZ domain, an alignment of 82 columns", "MIT; Pfam is CC0", _ARDCA,
         (_pfam("PF00595_mgap6.fasta",
-               "c33b19c354ed1889d11a6a45b030a140ade19fd168096675ac418861f1af1b85"),),
+               "c33b19c354ed1889d11a6a45b030a140ade19fd168096675ac418861f1af1b85", 3_943_630),),
     ),
 }  # fmt: skip
 
@@ -146,8 +165,7 @@ def content(file: File) -> bytes:
     if cached.is_file():
         raw = cached.read_bytes()
         if hashlib.sha256(raw).hexdigest() == file.sha256:
-            return raw
-        cached.unlink()  # damaged since it was written
+            return raw  # and otherwise it was damaged since it was written
     raw = _download(file)
     _files.write(cached, raw)
     return raw
@@ -159,58 +177,87 @@ def local(file: File) -> bytes | None:
     Raises:
         ValueError: it is there, and is not the published one.
     """
+    path = _own(file)
+    if path is None:
+        return None
+    raw = readers.unpacked(path.read_bytes(), path)
+    if hashlib.sha256(raw).hexdigest() != file.sha256:
+        raise ValueError(
+            f"{path} is not the published file (its content's SHA-256 differs); replace or remove "
+            f"it"
+        )
+    return raw
+
+
+def _own(file: File) -> Path | None:
     folder = os.environ.get("VAE_TUTORIAL_DATA")
-    for packing in ("", ".gz", ".xz"):
-        path = Path(folder or "") / f"{file.place}{packing}"
-        if folder and path.is_file():
-            raw = readers.unpacked(path.read_bytes(), path)
-            if hashlib.sha256(raw).hexdigest() != file.sha256:
-                raise ValueError(
-                    f"{path} is not the published file (its content's SHA-256 differs); replace "
-                    f"or remove it"
-                )
-            return raw
-    return None
+    places = [Path(folder or "") / f"{file.place}{packing}" for packing in ("", ".gz", ".xz")]
+    return next((place for place in places if folder and place.is_file()), None)
+
+
+class _Received(io.BytesIO):
+    """What a publisher has sent so far. It is kept in memory: a process that is killed leaves
+    nothing behind. More than the file can be, however packed, is refused."""
+
+    def __init__(self, file: File) -> None:
+        super().__init__()
+        self.room = file.size + file.size // 100 + 1000
+
+    def write(self, chunk: Any) -> int:
+        self.room -= len(chunk)
+        if self.room < 0:
+            raise ValueError("not the published file (too long)")
+        return super().write(chunk)
 
 
 def _download(file: File) -> bytes:
     """The content from the first publisher that yields it whole. Nothing is kept of a transfer
     that breaks off, so that the next call begins anew."""
-    import tempfile
-
     import pooch
 
     _files.writable(_cache() / file.place)
-    reasons = []
+    name, reasons = Path(file.place).name, []
     for url in file.urls:
-        with tempfile.TemporaryDirectory() as folder:
-            fetched = Path(folder) / "file"
-            try:
-                pooch.HTTPDownloader(timeout=TIMEOUT)(url, str(fetched), None)
-                raw = readers.unpacked(fetched.read_bytes(), url)
-            except (OSError, ValueError) as error:
-                reasons.append(f"{_host(url)}: {_reason(error)}")
-                continue
+        host, received = url.split("/")[2], _Received(file)
+        pooch.get_logger().info(f"Fetching {name} ({file.size / 1e6:.1f} MB) from {host}")
+        try:
+            pooch.HTTPDownloader(timeout=TIMEOUT)(url, received, None)
+            raw = readers.unpacked(received.getvalue(), url)
+        except (OSError, ValueError) as error:
+            reasons.append(f"{host}: {_reason(error)}")
+            continue
         if hashlib.sha256(raw).hexdigest() == file.sha256:
             return raw
-        reasons.append(f"{_host(url)}: not the published file (SHA-256 differs)")
+        reasons.append(f"{host}: not the published file (SHA-256 differs)")
+    raise FileNotFoundError(_what_to_put_where(file, "; ".join(reasons) or "no address"))
+
+
+def _what_to_put_where(file: File, reason: str) -> str:
+    """The sentence for who has no network: all files that the data set still lacks, at once."""
+    together = next((s.files for s in SOURCES.values() if file in s.files), (file,))
+    missing = [f for f in together if _own(f) is None and not (_cache() / f.place).is_file()]
     subfolder, name = file.place.split("/")
-    raise FileNotFoundError(
-        f"{name} is not here and could not be downloaded ({'; '.join(reasons) or 'no address'}): "
-        f"put it (plain, .gz or .xz) into a folder named {subfolder}, and set the environment "
-        f"variable VAE_TUTORIAL_DATA to the folder that holds {subfolder}"
+    names = " and ".join(Path(f.place).name for f in missing) or name
+    now = os.environ.get("VAE_TUTORIAL_DATA")
+    return (
+        f"{name} is not here and could not be downloaded ({reason}): put {names} (plain, .gz or "
+        f".xz) into a folder named {subfolder}, and set the environment variable "
+        f"VAE_TUTORIAL_DATA to the folder that holds {subfolder}"
+        + (f"; it is {now} now" if now else "")
     )
 
 
-def _host(url: str) -> str:
-    return url.split("/")[2]
-
-
 def _reason(error: Exception) -> str:
-    name = type(error).__name__
-    if name in ("ConnectionError", "ConnectTimeout", "ReadTimeout"):
-        return "no connection"
-    return " ".join(str(error).split())[:80]
+    silence = f"no answer in {TIMEOUT} seconds"
+    words = {
+        "ConnectionError": "no connection",
+        "ConnectTimeout": "no connection",
+        "ReadTimeout": silence,
+        "SSLError": "no trusted connection",
+        "ChunkedEncodingError": "the transfer broke off",
+    }
+    plain = " ".join(str(error).split(" for url")[0].split())[:80]
+    return silence if "Read timed out" in plain else words.get(type(error).__name__, plain)
 
 
 def _cache() -> Path:

@@ -1,5 +1,6 @@
 """Data sets: splits, binarization, determinism, and the door."""
 
+import lzma
 import math
 
 import numpy as np
@@ -74,6 +75,8 @@ def test_nothing_changes_the_global_generator():
     [
         ({"name": "digit"}, "name must be one of 'digits', 'mnist', .*, not 'digit'"),
         ({"name": "binarized_mnist", "pixels": "grey"}, "binarized_mnist has no grey pixels"),
+        ({"name": "binarized_mnist", "pixels": "threshold"}, "has no threshold pixels; leave"),
+        ({"name": "pf00014", "pixels": "binary"}, "pf00014 has no binary pixels; leave pixels"),
         ({"name": "digits", "pixels": "gray"}, "pixels must be one of .*'grey', not 'gray'"),
         ({"name": "digits", "seed": -1}, "random source is a whole number from 0"),
         ({"name": "digits", "seed": 1.5}, "random source"),
@@ -129,7 +132,8 @@ def test_protein_families_are_sequences_of_numbers(data_folder, name, sequences,
     x = torch.cat([s.x for s in (family.train, family.valid, family.test)])
     assert x.shape == (sequences, columns) and x.dtype == torch.int64
     assert x.min() == 0 and x.max() == 20 and family.dim == 21 * columns
-    assert "columns" in repr(family) and family.image_shape is None
+    assert f"{columns} columns" in repr(family) and family.image_shape is None
+    assert family.left_out == (8403 - 8355 if name == "blat_ecolx" else 0)
     if name == "pf00014":
         assert len(x.unique(dim=0)) == 8871
 
@@ -150,9 +154,24 @@ def test_one_hot_is_what_a_categorical_decoder_explains(tmp_path):
         family.one_hot(family.train.x + 5)
     with pytest.raises(ValueError, match="one_hot is for sequences"):
         data.load("digits").one_hot(torch.zeros(1, 64))
+
+
+def test_a_family_of_ones_own_is_split_by_the_seed_and_refused_in_one_sentence(tmp_path):
+    path = tmp_path / "mine.a2m.xz"
+    rows = "".join(f">s{i}\n{'ACDEFGHIKL'[i % 10]}yy{'-ACDE'[i // 10]}\n" for i in range(50))
+    path.write_bytes(lzma.compress(f"{rows}>odd\nXA\n".encode()))
+    family, again, other = (data.load_alignment(path, seed=s, device="cpu") for s in (3, 3, 4))
+    assert data.is_alignment(str(path)) and not data.is_alignment("digits")
+    assert family.name == "mine" and repr(family).endswith("= 40 / 5 / 5, 1 left out)")
+    x = torch.cat([family.train.x, family.valid.x, family.test.x])
+    assert len(x.unique(dim=0)) == 50  # each sequence is in one split
+    assert torch.equal(family.test.x, again.test.x) and not torch.equal(x[-5:], other.test.x)
     path.write_text(">a\nAC\n")
     with pytest.raises(ValueError, match="holds 1 sequences; at least 10"):
         data.load_alignment(path)
+    for missing, kind in ((tmp_path / "none", FileNotFoundError), (tmp_path, IsADirectoryError)):
+        with pytest.raises(kind, match=f"^{missing} cannot be read .*; name another$"):
+            data.load_alignment(missing)
 
 
 def test_mnist_is_mnist(data_folder):

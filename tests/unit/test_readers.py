@@ -21,16 +21,27 @@ def test_fasta_reads_back(sequences, width, pack):
         f">name{i} description\n" + "".join(s[j : j + width] + "\n" for j in range(0, 4, width))
         for i, s in enumerate(sequences)
     )
-    names, x = readers.alignment(readers.unpacked(pack(text.encode()), "f"), "f")
+    names, x, left_out = readers.alignment(readers.unpacked(pack(text.encode()), "f"), "f")
+    assert left_out == 0 and x.dtype == np.int64
     assert names == [f"name{i}" for i in range(len(sequences))]
     assert ["".join(readers.ALPHABET[n] for n in row) for row in x] == sequences
 
 
 def test_a2m_leaves_insertions_out_and_sequences_with_other_letters():
     raw = b">one\nacACdD.-Y\n>two\nACXDY\n>three\n-CDEYkk\n"
-    names, x = readers.alignment(raw, "f")
-    assert names == ["one", "three"]
-    assert ["".join(readers.ALPHABET[n] for n in row) for row in x] == ["ACD-Y", "-CDEY"]
+    for same in (raw, raw.replace(b"\n", b"\r\n"), b"\xef\xbb\xbf" + raw):
+        names, x, left_out = readers.alignment(same, "f")
+        assert names == ["one", "three"] and left_out == 1
+        assert ["".join(readers.ALPHABET[n] for n in row) for row in x] == ["ACD-Y", "-CDEY"]
+
+
+@given(letters, st.lists(st.text("acdefy.", max_size=4), min_size=5, max_size=5))
+def test_insertions_anywhere_change_nothing(sequence, insertions):
+    inserted = insertions[0] + "".join(
+        c + i for c, i in zip(sequence, insertions[1:], strict=True)
+    )
+    x = readers.alignment(f">a\n{sequence}\n>b\n{inserted}\n".encode(), "f").x
+    np.testing.assert_array_equal(x[0], x[1])
 
 
 @pytest.mark.parametrize(
@@ -38,7 +49,10 @@ def test_a2m_leaves_insertions_out_and_sequences_with_other_letters():
     [
         (b"ACD\n", "f, line 1: a sequence must follow a line '>name'"),
         (b">a\nACD\n>b\nAC\n", "f, line 3: this sequence has 2 columns and the first one 3"),
-        (b">a\n\n", "line 1: this sequence has 0 columns"),
+        (b">a\n\n", "line 1: this sequence has no columns"),
+        (b">a\nacd\n>b\nacd\n", "line 1: this sequence has no columns, .* in upper case"),
+        (b">a\nACD\n>b\nac.\n", "line 3: this sequence has no columns"),
+        (b">a\nACD*\n", "holds no sequence of the letters"),
         (b"", "holds no sequence"),
         (b">a\nXXX\n", "holds no sequence of the letters"),
         (b"\x89PNG\r\n", "must follow a line"),
@@ -61,7 +75,8 @@ def test_idx_reads_back_and_refuses_what_is_not_whole():
     x = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
     raw = b"\0\0\x08\x03" + np.array(x.shape, ">i4").tobytes() + x.tobytes()
     np.testing.assert_array_equal(readers.idx(raw, "f"), x)
-    for broken in (raw[:-1], raw + b"x", raw[:7], b"", b"\0\0\x0d\x01" + raw[4:]):
+    negative = b"\0\0\x08\x02" + np.array([-4, -6], ">i4").tobytes() + x.tobytes()
+    for broken in (raw[:-1], raw + b"x", raw[:7], b"", b"\0\0\x0d\x01" + raw[4:], negative):
         with pytest.raises(ValueError, match="no whole IDX file"):
             readers.idx(broken, "f")
 
@@ -75,8 +90,13 @@ def test_bits_read_back_as_text_and_packed():
     np.savez(buffer, part=np.packbits(x, axis=1))
     packed = readers.packed_bits(buffer.getvalue(), "f", width=12)
     np.testing.assert_array_equal(packed["part"], x)
-    for broken in (text[:-4], text.replace("1", "2"), "not bits"):
-        with pytest.raises(ValueError, match="lines of 12 zeros and ones"):
+    line = text.splitlines()[0]
+    moved = text.replace("\n", " 1\n", 1)[:-2]  # one line is longer, one as much shorter
+    for broken, number in [
+        (text[:-4], 5), (moved, 1), (f"{line}\n{line[:-1]}2\n", 2), (f"{line}\n\n", 2),
+        ("not bits", 1), ("", 1),
+    ]:  # fmt: skip
+        with pytest.raises(ValueError, match=f"f, line {number}: .* must be 12 zeros and ones"):
             readers.amat(broken.encode(), "f", width=12)
     for broken in (b"", buffer.getvalue()[:-30], b"PK\x03\x04"):
         with pytest.raises(ValueError, match="no .npz of packed bits"):

@@ -10,32 +10,46 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import pooch
 import pytest
+from disks import run_on_a_small_disk
 
-from vae_tutorial import data, sources
+from vae_tutorial import data, readers, sources
 
 CONTENT = bytes(range(256)) * 2000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
+FETCH = """
+from vae_tutorial import sources
+wanted = sources.File("group/name", "{sha256}", {size}, ("{url}",))
+"""
 
 
 class Publisher(BaseHTTPRequestHandler):
     """The path says how the file is served; every request is counted."""
 
     requests: list[str] = []  # noqa: RUF012
+    both_are_here = threading.Barrier(2)
 
     def do_GET(self):
         kind = self.path.split("/")[1]
         self.requests.append(kind)
+        if kind == "silent":
+            time.sleep(30)
+            return
         body = gzip.compress(CONTENT) if kind == "packed" else CONTENT
         body = b"<html>moved</html>" if kind == "wrong" else body
+        body = CONTENT * 2 if kind == "endless" else body
         self.send_response(404 if kind == "missing" else 200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        if kind in ("truncated", "slow"):
+        if kind in ("truncated", "slow", "together"):
             self.wfile.write(body[:1000])
             self.wfile.flush()
             if kind == "slow":
                 time.sleep(30)
+            if kind == "together":  # nobody gets the rest before both have begun
+                self.both_are_here.wait(60)
+                self.wfile.write(body[1000:])
             self.close_connection = True
         else:
             self.wfile.write(body)
@@ -58,7 +72,16 @@ def publisher(monkeypatch, tmp_path):
 
 
 def file(*urls):
-    return sources.File("group/name", SHA256, urls)
+    return sources.File("group/name", SHA256, len(CONTENT), urls)
+
+
+def script(url, then):
+    """What a process of its own runs."""
+    return FETCH.format(sha256=SHA256, size=len(CONTENT), url=url) + then
+
+
+def files_in(folder):
+    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
 
 
 @pytest.mark.parametrize("kind", ["plain", "packed"])
@@ -68,11 +91,19 @@ def test_a_file_is_fetched_once_and_then_cached(publisher, kind):
     assert Publisher.requests == [kind]
 
 
-@pytest.mark.parametrize("kind", ["truncated", "wrong", "missing"])
-def test_a_bad_publisher_leaves_nothing_and_the_next_one_serves(publisher, kind, tmp_path):
-    with pytest.raises(FileNotFoundError, match="folder named group, and set .*VAE_TUTORIAL_DATA"):
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("truncated", "the transfer broke off"),
+        ("wrong", r"not the published file \(SHA-256 differs\)"),
+        ("endless", r"not the published file \(too long\)"),
+        ("missing", "404 Client Error: Not Found"),
+    ],
+)
+def test_a_bad_publisher_leaves_nothing_and_the_next_one_serves(publisher, kind, reason, tmp_path):
+    with pytest.raises(FileNotFoundError, match=rf"\(127.0.0.1:\d+: {reason}\): put name "):
         sources.content(file(f"{publisher}/{kind}/name"))
-    assert not [p for p in (tmp_path / "cache").rglob("*") if p.is_file()]
+    assert files_in(tmp_path) == []
     both = file(f"{publisher}/{kind}/name", f"{publisher}/plain/name")
     assert sources.content(both) == CONTENT and Publisher.requests == [kind, kind, "plain"]
 
@@ -81,49 +112,90 @@ def test_no_network_says_what_to_put_where_in_one_sentence(publisher):
     with pytest.raises(FileNotFoundError) as caught:
         sources.content(file("http://127.0.0.1:9/name"))
     assert str(caught.value) == (
-        "name is not here and could not be downloaded (127.0.0.1:9: no connection): put it "
+        "name is not here and could not be downloaded (127.0.0.1:9: no connection): put name "
         "(plain, .gz or .xz) into a folder named group, and set the environment variable "
         "VAE_TUTORIAL_DATA to the folder that holds group"
     )
 
 
-def test_a_publisher_that_says_nothing_more_is_given_up(publisher, monkeypatch):
+def test_no_network_names_all_that_is_missing_at_once(publisher, tmp_path, monkeypatch):
+    """Of three files one lies in the folder and one in the cache."""
+    names = ("mine", "cached", "one", "two")
+    files = tuple(sources.File(f"group/{n}", SHA256, len(CONTENT)) for n in names)
+    monkeypatch.setitem(sources.SOURCES, "some", sources.Source("", "", "", files))
+    monkeypatch.setenv("VAE_TUTORIAL_DATA", str(tmp_path / "data"))
+    for name, place in (("mine.gz", "data"), ("cached", "cache")):
+        (tmp_path / place / "group").mkdir(parents=True)
+        (tmp_path / place / "group" / name).write_bytes(CONTENT)
+    with pytest.raises(FileNotFoundError) as caught:
+        sources.content(files[2])
+    words = str(caught.value)
+    assert "(no address): put one and two (plain, .gz or .xz) into a folder named group" in words
+    assert words.endswith(f"that holds group; it is {tmp_path / 'data'} now")
+
+
+def test_a_fetch_says_what_it_fetches_and_from_where(publisher, caplog):
+    pooch.get_logger().addHandler(caplog.handler)
+    for _ in range(2):
+        sources.content(file(f"{publisher}/plain/name"))
+    pooch.get_logger().removeHandler(caplog.handler)
+    host = publisher.removeprefix("http://")
+    assert caplog.messages == [f"Fetching name (0.5 MB) from {host}"]
+
+
+@pytest.mark.parametrize("kind", ["slow", "silent"])
+def test_a_publisher_that_says_nothing_more_is_given_up(publisher, kind, monkeypatch, tmp_path):
+    """It would break off by itself, which is another reason."""
     monkeypatch.setattr(sources, "TIMEOUT", 0.5)
-    with pytest.raises(FileNotFoundError, match="could not be downloaded"):
-        sources.content(file(f"{publisher}/slow/name"))
+    with pytest.raises(FileNotFoundError, match=r": no answer in 0.5 seconds\)"):
+        sources.content(file(f"{publisher}/{kind}/name"))
+    assert files_in(tmp_path) == []
 
 
-def test_kill_9_in_the_middle_of_a_download_leaves_no_half_file(publisher, tmp_path):
-    code = f"""
-from vae_tutorial import sources
-print("ready", flush=True)
-sources.content(sources.File("group/name", "{SHA256}", ("{publisher}/slow/name",)))
-"""
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
-    process.stdout.readline()
+def test_kill_9_in_the_middle_of_a_download_leaves_no_half_file(publisher, tmp_path, monkeypatch):
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
+    code = script(f"{publisher}/slow/name", "sources.content(wanted)")
+    process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
     while not Publisher.requests:  # until the transfer has begun
         assert process.poll() is None
         time.sleep(0.01)
     time.sleep(0.2)
     process.send_signal(signal.SIGKILL)
-    process.wait()
-    process.stdout.close()
-    assert not (tmp_path / "cache" / "group" / "name").exists()
+    assert process.wait() == -signal.SIGKILL
+    assert files_in(tmp_path) == []
     assert sources.content(file(f"{publisher}/plain/name")) == CONTENT
 
 
-def test_two_at_once_both_get_it(publisher, tmp_path):
-    found = []
-    wanted = file(f"{publisher}/plain/name")
-    threads = [
-        threading.Thread(target=lambda: found.append(sources.content(wanted))) for _ in range(4)
+def test_two_processes_at_once_both_get_it(publisher, tmp_path):
+    code = script(
+        f"{publisher}/together/name",
+        "import hashlib\nprint(hashlib.sha256(sources.content(wanted)).hexdigest())",
+    )
+    processes = [
+        subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
     ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert found == [CONTENT] * 4
-    assert [p.name for p in (tmp_path / "cache" / "group").iterdir()] == ["name"]
+    said = [process.communicate(timeout=120)[0].strip() for process in processes]
+    assert said == [SHA256] * 2 and Publisher.requests == ["together"] * 2
+    assert files_in(tmp_path) == ["cache/group/name"]
+    assert sources.content(file()) == CONTENT  # needs no address any more
+
+
+def test_a_full_disk_is_said_and_holds_no_half_file(publisher, tmp_path):
+    (tmp_path / "cache").mkdir()
+    then = f"""
+from pathlib import Path
+try:
+    sources.content(wanted)
+except OSError as error:
+    print(error)
+print([p.name for p in Path("{tmp_path}/cache").rglob("*") if p.is_file()])
+"""
+    done = run_on_a_small_disk(script(f"{publisher}/plain/name", then), tmp_path / "cache")
+    sentence, left = done.stdout.strip().splitlines()
+    assert "name could not be written" in sentence and "free some space" in sentence
+    assert left == "[]" and Publisher.requests == ["plain"]
 
 
 def test_a_damaged_cache_is_fetched_again(publisher, tmp_path):
@@ -164,9 +236,18 @@ def test_every_source_says_who_made_it_and_where_it_is_published():
         assert bool(source.files) == (name != "digits")
         for wanted in source.files:
             assert wanted.urls and len(wanted.sha256) == 64 and wanted.place.count("/") == 1
+            assert len(wanted.urls) == len(set(wanted.urls)) >= (1 if "pf00" in name else 2)
             assert all(
                 u.startswith(("https://", "http://www.cs.toronto.edu")) for u in wanted.urls
             )
+
+
+def test_sizes_are_those_of_the_published_files(data_folder):
+    for source in sources.SOURCES.values():
+        for wanted in source.files:
+            if not wanted.place.endswith(".amat"):
+                assert len(sources.local(wanted)) == wanted.size
+    assert len(sources.local(sources.PACKED_BITS)) == sources.PACKED_BITS.size
 
 
 def test_original_formats_are_read_too(data_folder, tmp_path, monkeypatch):
@@ -178,7 +259,13 @@ def test_original_formats_are_read_too(data_folder, tmp_path, monkeypatch):
         text = bytearray(b" " * (x.size * 2))
         text[::2] = x.tobytes()
         text[2 * 784 - 1 :: 2 * 784] = b"\n" * len(x)
-        (tmp_path / "binarized_mnist" / f"binarized_mnist_{part}.amat").write_bytes(text)
+        path = tmp_path / "binarized_mnist" / f"binarized_mnist_{part}.amat"
+        path.write_bytes(text)
+        (wanted,) = (
+            f for f in sources.SOURCES["binarized_mnist"].files if f.place.endswith(path.name)
+        )
+        assert wanted.size == len(text)
+        assert (readers.amat(path.read_bytes(), path)[:9] == x[:9] - ord("0")).all()
     (tmp_path / "mnist").mkdir()
     for path in (data_folder / "mnist").glob("*.gz"):
         (tmp_path / "mnist" / path.stem).write_bytes(gzip.decompress(path.read_bytes()))
