@@ -179,12 +179,18 @@ def enter(name: str, result: dict[str, Any]) -> None:
 
 
 def table() -> str:
-    """The ledger as a table in Markdown: a line for each length of training."""
+    """The ledger as a table in Markdown: a line for each length of training, and for what was not
+    run."""
     lines = ["| entry | published | ours, mean ± sd (seeds) | epochs | minutes each |"]
     lines.append("| --- | --- | --- | --- | --- |")
-    for name, entry in json.loads(LEDGER.read_text()).items():
-        for epochs in sorted({r["epochs"] for r in entry["results"]}):
-            results = [r for r in entry["results"] if r["epochs"] == epochs]
+    ledger = json.loads(LEDGER.read_text())
+    for name, entry in ENTRIES.items():
+        done = ledger.get(name, {}).get("results", [])
+        if not done:
+            shown = " / ".join(f"{p:g}" for p in entry["published"])
+            lines.append(f"| {name} | {shown} | not run yet | 0 of {entry['epochs']:,} | |")
+        for epochs in sorted({r["epochs"] for r in done}):
+            results = [r for r in done if r["epochs"] == epochs]
             values = torch.tensor([r["value"] for r in results], dtype=torch.double)
             spread = f" ± {values.std():.2f}" if len(values) > 1 else ""
             published = " / ".join(f"{p:g}" for p in entry["published"])
