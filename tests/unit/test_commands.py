@@ -10,12 +10,13 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from vae_tutorial import data, evaluation, objectives, sources
+from vae_tutorial import annealing, data, evaluation, objectives, sources, training
 from vae_tutorial.checkpoint import load_history
 from vae_tutorial.commands import data as list_data
 from vae_tutorial.commands import evaluate, examples, listing, sample, sampling, train
 from vae_tutorial.distributions import draw
 from vae_tutorial.history import History
+from vae_tutorial.model import VAE
 from vae_tutorial.runtime import as_generator
 from vae_tutorial.settings import Data, Evaluate, Sample, Train, from_json
 from vae_tutorial.storage import load_model
@@ -123,6 +124,16 @@ def test_every_setting_reaches_the_training(tmp_path):
     ]  # fmt: skip
     models = [model(**change) for change in changes]
     assert len({first, *models}) == len(changes) + 1
+
+
+def test_training_is_what_fit_does_with_the_same_settings(run):
+    folder, _ = run
+    model = VAE.mlp(64, 2, hidden=(10,), seed=3, device="cpu")
+    beta = annealing.linear_warmup(1.0)
+    digits = data.load("digits", device=CPU)
+    training.fit(model, digits, epochs=2, beta=beta, seed=3, progress=False)
+    tensors = {k: v.numpy().tobytes() for k, v in model.state_dict().items()}
+    assert content(folder)[: len(tensors)] == tuple(sorted(tensors.items()))
 
 
 def test_dynamic_pixels_are_scored_on_one_draw(tmp_path):
@@ -241,7 +252,10 @@ def test_evaluate_agrees_with_log_evidence(run):
     assert results["active_units"]["variances"] == pytest.approx(
         active.activity.tolist(), abs=1e-6
     )
-    assert log_p["mean"] > log_p["elbo_of_these_examples"]["mean"]
+    with torch.no_grad():
+        value = objectives.elbo(model, x, rng=0).value[chosen].mean().item()
+    assert log_p["elbo_of_these_examples"]["mean"] == pytest.approx(value)
+    assert log_p["mean"] > value
 
 
 def test_evaluate_scores_what_it_is_told(run, tmp_path):
