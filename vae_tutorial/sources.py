@@ -219,7 +219,8 @@ def _download(file: File) -> bytes:
     name, reasons = Path(file.place).name, []
     for url in file.urls:
         host, received = url.split("/")[2], _Received(file)
-        pooch.get_logger().info(f"Fetching {name} ({file.size / 1e6:.1f} MB) from {host}")
+        size = f"{file.size / 1e6:.1f} MB unpacked"
+        pooch.get_logger().info(f"Fetching {name} ({size}) from {host}")
         try:
             pooch.HTTPDownloader(timeout=TIMEOUT)(url, received, None)
             raw = readers.unpacked(received.getvalue(), url)

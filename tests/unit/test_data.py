@@ -185,6 +185,12 @@ def test_mnist_is_mnist(data_folder):
     assert mnist.test.labels[:5].tolist() == [7, 2, 1, 0, 4]
 
 
+def test_a_data_set_moves_with_all_of_its_splits():
+    moved = data.load("digits", device="cpu").to("meta")
+    assert {s.x.device.type for s in (moved.train, moved.valid, moved.test)} == {"meta"}
+    assert data.load("digits", device="meta").test.x.device.type == "meta"
+
+
 def test_a_data_set_describes_itself():
     text = repr(data.load("digits"))
     assert text == (

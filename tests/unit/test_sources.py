@@ -140,7 +140,7 @@ def test_a_fetch_says_what_it_fetches_and_from_where(publisher, caplog):
         sources.content(file(f"{publisher}/plain/name"))
     pooch.get_logger().removeHandler(caplog.handler)
     host = publisher.removeprefix("http://")
-    assert caplog.messages == [f"Fetching name (0.5 MB) from {host}"]
+    assert caplog.messages == [f"Fetching name (0.5 MB unpacked) from {host}"]
 
 
 @pytest.mark.parametrize("kind", ["slow", "silent"])
