@@ -47,7 +47,7 @@ def writable(path: str | os.PathLike[str]) -> Path:
     path = Path(path)
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder; name a file in it")
-    write(path.with_name(f".{path.name}.try"), b"").unlink()
+    write(path.with_name(f".{path.name}.try"), b"").unlink(missing_ok=True)  # of any process
     return path
 
 

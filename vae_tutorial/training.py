@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 
 import torch
@@ -102,9 +103,10 @@ def fit(
     loss_of = prepared(Loss(model, objective, precision), batch_size, compile, workers)
     if checkpoint is not None:
         checkpoint.restore(state)
-    source, ended, main = batches.take(rng, state.step), False, workers is None or workers.first
+    source, ended, end = batches.take(rng, state.step), False, total or math.inf
+    main = workers is None or workers.first
     with Progress(total, batches.steps_per_epoch, shown=progress and main) as bar:
-        while not ended and state.step != total and (x := next(source, None)) is not None:
+        while not ended and state.step < end and (x := next(source, None)) is not None:
             now, size = batches.time(state.step), len(x)
             eps = standard_normal((num_samples, size, model.latent_dim), rng, like=x)
             scale = 1 / size if workers is None else workers.scale(size)

@@ -125,6 +125,8 @@ def test_a_finished_run_is_not_trained_again_and_a_longer_one_goes_on(tmp_path):
     for p, q in zip(model.parameters(), again.parameters(), strict=True):
         assert torch.equal(p, q)
     assert training.fit(longer, digits(), epochs=3, **settings).epoch == [1, 2, 3]
+    shorter = training.fit(small(), digits(), epochs=2, **settings)  # further already: it ends
+    assert shorter.epoch == [1, 2, 3]
 
 
 @pytest.mark.parametrize(
