@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.data import DataLoader, Dataset, TensorDataset
+from torch.utils.data import DataLoader, Dataset
 
 Run = Callable[[int], None]
 
@@ -89,10 +89,6 @@ def textbook(
             optimizer.step()
 
     return run
-
-
-def tensor_dataset(x: Tensor) -> TensorDataset:
-    return TensorDataset(x)
 
 
 def matrix_products(

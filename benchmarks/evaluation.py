@@ -82,7 +82,7 @@ def measure(runs: dict[str, Run], x: Tensor) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=40)
-    parser.add_argument("--images", type=int, default=2, help="in a round")
+    parser.add_argument("--images", type=int, default=8, help="in a round")
     parser.add_argument("--quick", action="store_true", help="five rounds of one image")
     options = parser.parse_args()
     if options.quick:

@@ -10,18 +10,22 @@ from __future__ import annotations
 import argparse
 import os
 import statistics
-import threading
 import time
+from collections.abc import Callable
+from multiprocessing.connection import Connection
 from typing import Any
 
 import baselines
 import torch
+from torch.utils.data import TensorDataset
 
 from vae_tutorial import data, training
 from vae_tutorial.history import History
 from vae_tutorial.model import VAE
 from vae_tutorial.runtime import default_device
 
+CONTEXT = torch.multiprocessing.get_context("spawn")
+Process, Pipe = CONTEXT.Process, CONTEXT.Pipe
 Sizes = tuple[int, int, int, int]  # data, hidden, latent, hidden layers
 SETTINGS: list[tuple[str, Sizes, int, int]] = [
     ("784-400-20, batch 128", (784, 400, 20, 1), 128, 20),
@@ -30,73 +34,86 @@ SETTINGS: list[tuple[str, Sizes, int, int]] = [
 ]
 
 
-class Ours:
-    """``fit`` in a thread of its own, which takes a turn of so many steps when it is asked to: the
-    loop is timed as users run it, without what comes before the first step."""
-
-    def __init__(self, x: torch.Tensor, sizes: Sizes, batch_size: int, turn: int, **more: Any):
-        width, hidden, latent_dim, layers = sizes
-        model = VAE.mlp(width, latent_dim, [hidden] * layers, activation="relu")
-        self._go, self._done, self._end = threading.Semaphore(0), threading.Semaphore(0), False
-        settings = {"batch_size": batch_size, "epochs": 10_000, "every": turn, "progress": False}
-        settings |= {"callbacks": [self._pause], **more}
-        self._thread = threading.Thread(
-            target=training.fit, args=(model, x), kwargs=settings, daemon=True
-        )
-        self._thread.start()
-        self._done.acquire()  # the first turn warms up
-
-    def _pause(self, model: VAE, history: History) -> bool:
-        self._done.release()
-        self._go.acquire()
-        return self._end
-
-    def __call__(self, steps: int) -> None:
-        self._go.release()
-        self._done.acquire()
-
-    def close(self) -> None:
-        """Ends the thread."""
-        self._end = True
-        self._go.release()
-        self._thread.join()
+def synchronize(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize()
 
 
-def contenders(sizes: Sizes, batch_size: int, turn: int, device: torch.device) -> dict[str, Any]:
-    grey = data.load("mnist", pixels="grey", device="cpu").train.x
-    images = (grey * 255).round().to(torch.uint8).view(-1, 28, 28)
-    x = (grey > 0.5).float()
-    found = {
-        "(a) textbook loop, images decoded": baselines.textbook(
-            baselines.DecodedImages(images), sizes, batch_size, device
-        ),
-        "(b) textbook loop, TensorDataset": baselines.textbook(
-            baselines.tensor_dataset(x), sizes, batch_size, device
-        ),
-        "(c) matrix products only": baselines.matrix_products(sizes, batch_size, device),
-        "fit": Ours(x, sizes, batch_size, turn),
-        "fit, bf16": Ours(x, sizes, batch_size, turn, precision="bf16"),
-        "fit, compiled": Ours(x, sizes, batch_size, turn, compile=True),
-        "fit, bf16, compiled": Ours(x, sizes, batch_size, turn, precision="bf16", compile=True),
+def baseline(turns: Connection, name: str, sizes: Sizes, batch_size: int, turn: int) -> None:
+    """A process that runs one of the baselines, a turn whenever it is asked to."""
+    device = default_device()
+    if name == "matrix_products":
+        run = baselines.matrix_products(sizes, batch_size, device)
+    else:
+        grey = data.load("mnist", pixels="grey", device="cpu").train.x
+        images = (grey * 255).round().to(torch.uint8).view(-1, 28, 28)
+        decoded = baselines.DecodedImages(images)
+        dataset = decoded if name == "images" else TensorDataset((grey > 0.5).float())
+        run = baselines.textbook(dataset, sizes, batch_size, device)
+    run(turn)  # the first turn warms up
+    turns.send(None)
+    while turns.recv():
+        began = time.perf_counter()
+        run(turn)
+        synchronize(device)
+        turns.send(time.perf_counter() - began)
+
+
+def ours(
+    turns: Connection, sizes: Sizes, batch_size: int, turn: int, more: dict[str, Any]
+) -> None:
+    """A process in which ``fit`` runs as users run it; a callback waits between two turns."""
+    x = (data.load("mnist", pixels="grey").train.x > 0.5).float()
+    width, hidden, latent_dim, layers = sizes
+    model = VAE.mlp(width, latent_dim, [hidden] * layers, activation="relu")
+    began: float | None = None
+
+    def wait(model: VAE, history: History) -> bool:
+        nonlocal began
+        synchronize(x.device)
+        turns.send(None if began is None else time.perf_counter() - began)
+        go_on = turns.recv()
+        began = time.perf_counter()
+        return not go_on
+
+    settings = {"batch_size": batch_size, "steps": 10**9, "every": turn, "progress": False}
+    training.fit(model, x, callbacks=[wait], **settings, **more)
+
+
+def contenders(sizes: Sizes, batch_size: int, turn: int) -> dict[str, tuple[Process, Connection]]:
+    """A process for each contender, so that none disturbs the memory or the threads of another;
+    those whose turn it is not are asleep."""
+    size = (sizes, batch_size, turn)
+    jobs: dict[str, tuple[Callable[..., None], tuple[Any, ...]]] = {
+        "(a) textbook loop, images decoded": (baseline, ("images", *size)),
+        "(b) textbook loop, TensorDataset": (baseline, ("tensors", *size)),
+        "(c) matrix products only": (baseline, ("matrix_products", *size)),
+        "fit": (ours, (*size, {})),
+        "fit, compiled": (ours, (*size, {"compile": True})),
+        "fit, bf16": (ours, (*size, {"precision": "bf16"})),
+        "fit, bf16, compiled": (ours, (*size, {"precision": "bf16", "compile": True})),
     }
+    found = {}
+    for name, (target, arguments) in jobs.items():
+        here, there = Pipe()
+        process = Process(target=target, args=(there, *arguments), daemon=True)
+        process.start()
+        there.close()
+        here.recv()  # it has warmed up
+        found[name] = process, here
     return found
 
 
-def measure(
-    runs: dict[str, Any], turn: int, rounds: int, device: torch.device
-) -> dict[str, float]:
-    """Median seconds of a step, by contender; one turn each, in every round."""
+def measure(runs: dict[str, tuple[Process, Connection]], rounds: int) -> dict[str, float]:
+    """Median seconds of a turn, by contender; one turn each, in every round."""
     times: dict[str, list[float]] = {name: [] for name in runs}
-    for round_ in range(rounds + 1):
-        for name, run in runs.items():
-            if device.type == "cuda":
-                torch.cuda.synchronize()
-            began = time.perf_counter()
-            run(turn)
-            if device.type == "cuda":
-                torch.cuda.synchronize()
-            if round_:  # the first round warms up
-                times[name].append((time.perf_counter() - began) / turn)
+    for _ in range(rounds):
+        for name, (_, turns) in runs.items():
+            turns.send(True)
+            times[name].append(turns.recv())
+    for process, turns in runs.values():
+        turns.send(False)
+        process.join()
     return {name: statistics.median(values) for name, values in times.items()}
 
 
@@ -111,8 +128,8 @@ def main() -> None:
     for title, sizes, batch_size, turn in SETTINGS:
         if options.only not in (None, batch_size):
             continue
-        runs = contenders(sizes, batch_size, turn, device)
-        seconds = measure(runs, turn, options.rounds, device)
+        runs = contenders(sizes, batch_size, turn)
+        seconds = {name: t / turn for name, t in measure(runs, options.rounds).items()}
         textbook, _, bound = list(seconds.values())[:3]
         print(f"\n| {title} | images/s | ms a step | × (a) | of (c) |")
         print("| --- | --- | --- | --- | --- |")
@@ -121,9 +138,6 @@ def main() -> None:
                 f"| {name} | {batch_size / each:,.0f} | {1e3 * each:.2f} | {textbook / each:.2f} "
                 f"| {bound / each:.2f} |"
             )
-        for run in runs.values():
-            if isinstance(run, Ours):
-                run.close()
 
 
 if __name__ == "__main__":

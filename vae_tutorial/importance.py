@@ -15,9 +15,9 @@ from vae_tutorial import _door
 from vae_tutorial.distributions import Posterior
 from vae_tutorial.model import VAE
 from vae_tutorial.pareto import pareto_k, trust_threshold
-from vae_tutorial.runtime import RandomSource, as_generator, standard_normal
+from vae_tutorial.runtime import RandomSource, as_generator, keep_freed_memory, standard_normal
 
-MEMORY = 2**26
+MEMORY = 2**25
 """Bytes that one decoder call may take; more is not faster. Results are written into a tensor that
 is there before the first call: small tensors that outlive a call would scatter the memory that the
 next one needs, and the process would grow without end."""
@@ -74,7 +74,7 @@ def log_evidence(
         num_samples: K, the samples of z for each example, at least 2.
         rng: seed or generator of the noise; None draws fresh noise.
         chunk: how many pairs of an example and a sample are decoded at a time; by default what
-            fits into 64 MiB. Noise is drawn example by example, so the result is the same for any
+            fits into 32 MiB. Noise is drawn example by example, so the result is the same for any
             chunk, up to rounding.
 
     Returns:
@@ -87,13 +87,18 @@ def log_evidence(
     """
     sample_count(num_samples)
     model.check_data(x)
+    keep_freed_memory()
     rng, chunk = as_generator(rng), pairs_at_a_time(model, x, chunk)
     size = max(1, chunk // num_samples)
+    together = max(size, MEMORY // (64 * num_samples))  # examples whose weights are summed up
     fields = torch.empty(4, len(x), dtype=torch.double, device=x.device)  # see MEMORY
-    for rows, out in zip(x.split(size), fields.split(size, dim=1), strict=True):
-        q = model.encode(rows)
-        eps = noise(q, num_samples, rng)
-        out.copy_(torch.stack(summary(sampled_log_weights(model, rows, q, eps, chunk))))
+    for rows, out in zip(x.split(together), fields.split(together, dim=1), strict=True):
+        log_w = fields.new_empty(len(rows), num_samples)
+        for part, weights in zip(rows.split(size), log_w.split(size), strict=True):
+            q = model.encode(part)
+            eps = noise(q, num_samples, rng)
+            weights.copy_(sampled_log_weights(model, part, q, eps, chunk).T)
+        out.copy_(torch.stack(summary(log_w.T)))
     return Evidence(fields[0], fields[1], fields[2], fields[3], num_samples)
 
 
@@ -121,6 +126,7 @@ def sampled_log_weights(model: VAE, x: Tensor, q: Posterior, eps: Tensor, chunk:
     """log w, [K, B], for noise eps [K, B, J], with at most ``chunk`` samples of z decoded at a
     time (or one for each example). Only the decoder is called in parts: it takes the memory."""
     size = max(1, chunk // len(x))
+    size = math.ceil(len(eps) / math.ceil(len(eps) / size))  # parts of about the same size
     z = q.from_noise(eps)
     log_w = (model.prior.log_prob(z) - q.log_prob(z)).double()
     for part, out in zip(z.split(size), log_w.split(size), strict=True):

@@ -7,7 +7,8 @@ returns p(z). Each returns a distribution; what the model means is said in ``mod
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -21,9 +22,9 @@ from vae_tutorial.distributions import (
     full_precision,
 )
 
-ACTIVATIONS: dict[str, type[nn.Module]] = {
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "tanh": nn.Tanh,
-    "relu": nn.ReLU,
+    "relu": partial(nn.ReLU, inplace=True),  # nobody needs what comes before it
     "softplus": nn.Softplus,
 }
 

@@ -96,6 +96,16 @@ def standard_normal(shape: Sequence[int], rng: Noise, like: Tensor) -> Tensor:
     return eps.to(like.device)
 
 
+def keep_freed_memory() -> None:
+    """Makes the C library of Linux keep the memory of large tensors for the next ones.
+
+    It gives back to the system what it has free beyond twice the largest block it ever gave back
+    (mallopt(3), M_MMAP_THRESHOLD), so that a loop over tensors of some MiB asks for the same pages
+    again and again. A block just below the limit of 32 MiB, never touched, is allocated and freed.
+    """
+    torch.empty(2**25 - 2**16, dtype=torch.uint8)
+
+
 @contextmanager
 def forked_seed(source: int) -> Iterator[None]:
     """Seeds torch's global CPU generator inside the block and restores it afterwards: for torch

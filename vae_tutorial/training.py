@@ -30,7 +30,7 @@ __all__ = ["DivergenceError", "History", "fit"]
 Callback = Callable[[VAE, History], "bool | None"]
 OptimizerMaker = Callable[[Iterable[torch.nn.Parameter]], Optimizer]
 OPTIMIZERS = ("adam", "adagrad")
-CHECK = 100  # steps between two looks for numbers that are not finite
+CHECK = 100  # steps between two looks for numbers that are not finite, or subnormal
 RECORD_STREAM = 100  # steps between two records of a stream
 
 
@@ -121,6 +121,7 @@ def fit(
             state.add(value, terms, len(x) if scale else 0)
             if state.step % CHECK == 0:
                 state.check(rate(now))
+                state.flush()
             if state.step % every == 0 or state.step == total:
                 state.record(rate(now), held_out_elbo(model, valid, seed))
                 ended = _call(callbacks, state)

@@ -8,9 +8,11 @@ import torch
 from torch import nn
 
 from vae_tutorial import data, training
+from vae_tutorial.checkpoint import Checkpoint
 from vae_tutorial.model import VAE, DiagonalNormal
 from vae_tutorial.objectives import elbo_terms
 from vae_tutorial.progress import describe
+from vae_tutorial.runtime import as_generator
 
 
 @pytest.fixture(scope="module")
@@ -173,3 +175,43 @@ def test_progress_in_jupyter_keeps_one_line(tmp_path):
     nbclient.NotebookClient(notebook, kernel_name="python3").execute()
     (output,) = notebook.cells[0].outputs
     assert output.data["text/plain"].startswith("epoch 3/3 ━━━━━━━━ ELBO")
+
+
+def test_subnormal_numbers_leave_the_optimizer_and_no_parameter_notices():
+    """Pixels that are seen once and then stay black, and the same steps written out by hand."""
+    x = torch.zeros(1200, 64)
+    x[:2, ::2] = 1
+    x[:, 1::4] = (torch.rand(1200, 16, generator=torch.Generator().manual_seed(0)) > 0.5).float()
+    model, by_hand = small(device="cpu"), small(device="cpu")
+    kept = []
+
+    def adam(p):
+        kept.append(torch.optim.Adam(p, fused=True))
+        return kept[0]
+
+    training.fit(
+        model, iter(x.split(1)), optimizer=adam, learning_rate=1e-3, seed=0, progress=False
+    )
+    rng, theirs = as_generator(0), torch.optim.Adam(by_hand.parameters(), fused=True)
+    for batch in x.split(1):
+        theirs.zero_grad()
+        (-elbo_terms(by_hand, batch, 1, rng).value.sum()).backward()
+        theirs.step()
+
+    def subnormal(optimizer):
+        values = torch.cat([s["exp_avg"].flatten() for s in optimizer.state.values()])
+        return int(((values != 0) & (values.abs() < torch.finfo(torch.float32).tiny)).sum())
+
+    assert subnormal(theirs) > 100 and subnormal(kept[0]) == 0
+    assert torch.equal(parameters(model), parameters(by_hand))
+
+
+def test_sums_do_not_depend_on_when_they_are_taken(tmp_path):
+    """A checkpoint settles them in the middle of an epoch: the history is the same to the bit."""
+    x = data.load("digits", pixels="threshold", device="cpu").train.x
+    often = Checkpoint(tmp_path / "run.ckpt", every=3)
+    plain = training.fit(small(device="cpu"), x, epochs=2, batch_size=100, progress=False)
+    kept = training.fit(
+        small(device="cpu"), x, epochs=2, batch_size=100, checkpoint=often, progress=False
+    )
+    assert plain == kept
