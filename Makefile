@@ -58,7 +58,8 @@ robust: $(READY)
 	$(BIN)/python -m tools.robust --offsets $(OFFSETS) $(NOTEBOOKS)
 
 bench: $(READY)
-	@shopt -s nullglob; for script in benchmarks/[a-z]*.py; do $(BIN)/python $$script; done
+	$(BIN)/python benchmarks/throughput.py
+	$(BIN)/python benchmarks/evaluation.py
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -36,11 +36,15 @@ class TextbookVAE(nn.Module):
         self.mean, self.log_var = nn.Linear(hidden, latent_dim), nn.Linear(hidden, latent_dim)
         self.out = nn.Linear(hidden, data_dim)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def logits(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         h = self.encoder(x)
         mean, log_var = self.mean(h), self.log_var(h)
         z = mean + torch.exp(0.5 * log_var) * torch.randn_like(mean)
-        return torch.sigmoid(self.out(self.decoder(z))), mean, log_var
+        return self.out(self.decoder(z)), mean, log_var
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        logits, mean, log_var = self.logits(x)
+        return torch.sigmoid(logits), mean, log_var
 
 
 class DecodedImages(Dataset[Tensor]):
@@ -86,6 +90,29 @@ def textbook(
             loss = cross_entropy + kl
             loss.backward()
             total += loss.item()
+            optimizer.step()
+
+    return run
+
+
+def bare(
+    x: Tensor, sizes: tuple[int, int, int, int], batch_size: int, device: torch.device
+) -> Run:
+    """The fastest loop that is still written in plain PyTorch: one tensor on the device, logits,
+    one fused optimizer; no history, no checks, nothing that can be set, resumed or shared."""
+    torch.manual_seed(0)
+    x, model = x.to(device), TextbookVAE(*sizes).to(device)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
+
+    def run(steps: int) -> None:
+        order = torch.randint(len(x), (steps, batch_size), device=device)
+        for index in order:
+            batch = x[index]
+            logits, mean, log_var = model.logits(batch)
+            nll = F.binary_cross_entropy_with_logits(logits, batch, reduction="sum")
+            kl = -0.5 * torch.sum(1 + log_var - mean.pow(2) - log_var.exp())
+            optimizer.zero_grad()
+            ((nll + kl) / batch_size).backward()
             optimizer.step()
 
     return run

@@ -1,8 +1,10 @@
 """How fast training is, beside the loops people use and beside its own matrix products.
 
-``python benchmarks/throughput.py [--rounds 15]`` runs all contenders in turn in one process, takes
-medians, and prints a table: (a) the textbook loop, (b) the same on a TensorDataset, (c) only the
-matrix products of a step, and ``fit`` as it is, in bfloat16, and compiled. Real MNIST.
+``python benchmarks/throughput.py [--rounds 15]`` runs all contenders in turn, takes medians, and
+prints a table: (a) the textbook loop, (b) the same on a TensorDataset, (c) only the matrix
+products of a step, (d) the barest loop in plain PyTorch, and ``fit`` as it is, in bfloat16, and
+compiled. Real MNIST. ``--after 3000`` trains so many steps before: by then numbers that are too
+small to matter have slowed down every loop that keeps them (``State.flush``).
 """
 
 from __future__ import annotations
@@ -39,7 +41,9 @@ def synchronize(device: torch.device) -> None:
         torch.cuda.synchronize()
 
 
-def baseline(turns: Connection, name: str, sizes: Sizes, batch_size: int, turn: int) -> None:
+def baseline(
+    turns: Connection, name: str, sizes: Sizes, batch_size: int, turn: int, after: int
+) -> None:
     """A process that runs one of the baselines, a turn whenever it is asked to."""
     device = default_device()
     if name == "matrix_products":
@@ -47,10 +51,13 @@ def baseline(turns: Connection, name: str, sizes: Sizes, batch_size: int, turn: 
     else:
         grey = data.load("mnist", pixels="grey", device="cpu").train.x
         images = (grey * 255).round().to(torch.uint8).view(-1, 28, 28)
-        decoded = baselines.DecodedImages(images)
-        dataset = decoded if name == "images" else TensorDataset((grey > 0.5).float())
-        run = baselines.textbook(dataset, sizes, batch_size, device)
-    run(turn)  # the first turn warms up
+        x = (grey > 0.5).float()
+        if name == "bare":
+            run = baselines.bare(x, sizes, batch_size, device)
+        else:
+            dataset = baselines.DecodedImages(images) if name == "images" else TensorDataset(x)
+            run = baselines.textbook(dataset, sizes, batch_size, device)
+    run(max(turn, after))  # the first turn warms up
     turns.send(None)
     while turns.recv():
         began = time.perf_counter()
@@ -60,7 +67,7 @@ def baseline(turns: Connection, name: str, sizes: Sizes, batch_size: int, turn: 
 
 
 def ours(
-    turns: Connection, sizes: Sizes, batch_size: int, turn: int, more: dict[str, Any]
+    turns: Connection, sizes: Sizes, batch_size: int, turn: int, after: int, more: dict[str, Any]
 ) -> None:
     """A process in which ``fit`` runs as users run it; a callback waits between two turns."""
     x = (data.load("mnist", pixels="grey").train.x > 0.5).float()
@@ -70,6 +77,8 @@ def ours(
 
     def wait(model: VAE, history: History) -> bool:
         nonlocal began
+        if history.step[-1] < after:
+            return False
         synchronize(x.device)
         turns.send(None if began is None else time.perf_counter() - began)
         go_on = turns.recv()
@@ -80,14 +89,17 @@ def ours(
     training.fit(model, x, callbacks=[wait], **settings, **more)
 
 
-def contenders(sizes: Sizes, batch_size: int, turn: int) -> dict[str, tuple[Process, Connection]]:
+def contenders(
+    sizes: Sizes, batch_size: int, turn: int, after: int
+) -> dict[str, tuple[Process, Connection]]:
     """A process for each contender, so that none disturbs the memory or the threads of another;
     those whose turn it is not are asleep."""
-    size = (sizes, batch_size, turn)
+    size = (sizes, batch_size, turn, after)
     jobs: dict[str, tuple[Callable[..., None], tuple[Any, ...]]] = {
         "(a) textbook loop, images decoded": (baseline, ("images", *size)),
         "(b) textbook loop, TensorDataset": (baseline, ("tensors", *size)),
         "(c) matrix products only": (baseline, ("matrix_products", *size)),
+        "(d) the barest loop": (baseline, ("bare", *size)),
         "fit": (ours, (*size, {})),
         "fit, compiled": (ours, (*size, {"compile": True})),
         "fit, bf16": (ours, (*size, {"precision": "bf16"})),
@@ -121,6 +133,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--only", type=int, help="a batch size")
+    parser.add_argument("--after", type=int, default=0, help="steps of training before the first")
     options = parser.parse_args()
     device = default_device()
     print(f"device {device}, {torch.get_num_threads()} threads, load {os.getloadavg()[0]:.1f}, "
@@ -128,7 +141,7 @@ def main() -> None:
     for title, sizes, batch_size, turn in SETTINGS:
         if options.only not in (None, batch_size):
             continue
-        runs = contenders(sizes, batch_size, turn)
+        runs = contenders(sizes, batch_size, turn, options.after)
         seconds = {name: t / turn for name, t in measure(runs, options.rounds).items()}
         textbook, _, bound = list(seconds.values())[:3]
         print(f"\n| {title} | images/s | ms a step | × (a) | of (c) |")

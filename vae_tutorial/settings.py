@@ -115,7 +115,7 @@ class Train:
     data_seed: int = 0
     """Seed of the static draw of the pixels, and of the split where none is published."""
     precision: Literal["float32", "bf16"] = "float32"
-    """Numbers in matrix products: bf16 is faster where the hardware has it."""
+    """Numbers in matrix products: bf16 is faster where the hardware has it, else slower."""
     compile: bool = False
     """Run the objective through torch.compile: a minute's wait, then faster steps."""
     device: Device = None

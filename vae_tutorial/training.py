@@ -78,7 +78,8 @@ def fit(
         callbacks: called with the model and the history after each record; one that returns True
             ends training.
         checkpoint: where the run is kept, and from where it goes on if it was stopped.
-        precision: ``"float32"``, or ``"bf16"`` for matrix products in bfloat16.
+        precision: ``"float32"``, or ``"bf16"`` for matrix products in bfloat16, which is faster on
+            GPUs and on CPUs with instructions for it, and slower on others.
         compile: runs the objective through ``torch.compile``.
         workers: this process among several, from ``distributed.workers()``.
         progress: shows a bar with the ELBO, the reconstruction and the KL, in nats.
