@@ -18,12 +18,16 @@ class QuietHandler(SimpleHTTPRequestHandler):
         pass
 
 
+class Server(ThreadingHTTPServer):
+    request_queue_size = 128  # a page asks for dozens of files at once
+
+
 @pytest.fixture(scope="session")
 def site() -> Iterator[str]:
     """The address of the built site, with a slash at its end."""
     if not (HTML / "index.html").exists():
         missing("the site is not built (make book)")
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietHandler, directory=str(HTML)))
+    server = Server(("127.0.0.1", 0), partial(QuietHandler, directory=str(HTML)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}/"
     server.shutdown()

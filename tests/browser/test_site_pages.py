@@ -68,7 +68,9 @@ def test_every_local_link_leads_somewhere(path: str):
 
 
 TOO_WIDE = """() => [...document.querySelectorAll('mjx-container[display="true"]')]
-    .filter((e) => e.scrollWidth > e.clientWidth + 1).map((e) => e.textContent)"""
+    .filter((e) => e.scrollWidth > e.clientWidth + 1)
+    .map((e) => `${e.scrollWidth} px in ${e.clientWidth} px: ${e.textContent}`)"""
+FONTS = "() => [...document.fonts].filter((f) => f.status === 'error').map((f) => f.family)"
 
 
 def test_no_equation_is_cut_off_on_a_desktop(visit: Visit, path: str):
@@ -78,4 +80,13 @@ def test_no_equation_is_cut_off_on_a_desktop(visit: Visit, path: str):
         if not wide:
             break
         page.wait_for_timeout(250)
+    assert visit.errors == [] and page.evaluate(FONTS) == []
     assert wide == []
+
+
+def test_equations_have_one_size_even_without_the_fonts_of_the_text(visit: Visit, path: str):
+    """MathJax would take the height of the font that stands in for a late one, and keep it."""
+    visit.page.route("**/vendor/fonts/**", lambda route: route.abort())
+    page = visit.open(path)
+    sizes = page.eval_on_selector_all("mjx-container", "all => all.map(e => e.style.fontSize)")
+    assert set(sizes) <= {"110%"}

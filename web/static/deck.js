@@ -31,6 +31,7 @@
   }
 
   window.MathJax = {
+    chtml: { matchFontHeight: false, scale: 1.1 },
     tex: { inlineMath: [["$", "$"], ["\\(", "\\)"]], processEscapes: true },
     startup: { pageReady: () => MathJax.startup.defaultPageReady().finally(start) },
   };
