@@ -22,7 +22,7 @@ from vae_tutorial.loss import Loss, Objective, check_objective, prepared
 from vae_tutorial.model import VAE
 from vae_tutorial.objectives import elbo_terms
 from vae_tutorial.progress import Progress
-from vae_tutorial.runtime import as_generator, standard_normal
+from vae_tutorial.runtime import as_generator, keep_freed_memory, standard_normal
 from vae_tutorial.state import DivergenceError, State
 
 __all__ = ["DivergenceError", "History", "fit"]
@@ -91,6 +91,7 @@ def fit(
 
     Source: Kingma & Welling (2014), algorithm 1; Kingma & Ba (2015) for Adam.
     """
+    keep_freed_memory()
     check_objective(objective, beta, precision)
     _door.positive_int("num_samples", num_samples)
     weight, rate = _schedule("beta", beta), _schedule("learning_rate", learning_rate)
