@@ -218,14 +218,14 @@ import resource, torch
 torch.set_num_threads(1)
 from vae_tutorial.evaluation import log_evidence
 from vae_tutorial.model import VAE
-vae, x = VAE.mlp(784, 20, hidden=(8,), device="cpu"), torch.ones(11, 784)
-log_evidence(vae, x[:1], 5000, rng=0)
+vae, x = VAE.mlp(784, 20, hidden=(8,), device="cpu"), torch.ones(20, 784)
+log_evidence(vae, x, 5000, rng=0)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-log_evidence(vae, x[1:], 5000, rng=0)
-print((resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) / 10)
+log_evidence(vae, x, 5000, rng=0)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) / 20)
 """
     run = subprocess.run([sys.executable, "-c", probe], check=True, capture_output=True, text=True)
-    assert float(run.stdout) < 200  # for an image; some 2,000 without keep_freed_memory
+    assert float(run.stdout) < 1000  # for an image; some 6,000 without keep_freed_memory
 
 
 def test_evidence_leaves_no_graph_and_no_trace():
