@@ -219,10 +219,12 @@ def table() -> str:
             values = torch.tensor([r["value"] for r in results], dtype=torch.double)
             spread = f" ± {values.std():.2f}" if len(values) > 1 else ""
             published = " / ".join(f"{p:g}" for p in entry["published"])
-            minutes = sum(r["minutes"] for r in results) / len(results)
+            minutes = f"{sum(r['minutes'] for r in results) / len(results):.1f}"
+            if any(r["resumed"] for r in results):  # the time before the stop is not known
+                minutes = f"more than {minutes}"
             lines.append(
                 f"| {name} | {published} | {values.mean():.2f}{spread} ({len(values)}) | "
-                f"{epochs:,} of {entry['epochs']:,}{note and ', ' + note} | {minutes:.1f} |"
+                f"{epochs:,} of {entry['epochs']:,}{note and ', ' + note} | {minutes} |"
             )
     return "\n".join(lines)
 
