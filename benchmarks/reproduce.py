@@ -163,6 +163,9 @@ ENTRIES: dict[str, dict[str, Any]] = {
             "differences": [
                 "torch's default initialization",
                 "the test images are binarized once, with seed 0",
+                "where training is shorter, its schedule of learning rates is compressed",
+                "5,000 samples for 1,000 test images, whose mean gain over 50 samples is added to "
+                "the estimate for all images with 50",
             ],
         }
         for k, published in [(1, 86.76), (5, 85.54), (50, 84.78)]
@@ -190,16 +193,21 @@ def run(name: str, seed: int, epochs: int | None) -> dict[str, Any]:
     }
 
 
+def facts(name: str) -> dict[str, Any]:
+    """What the ledger says of an entry, beside its results."""
+    known = {key: value for key, value in ENTRIES[name].items() if key != "run"}
+    return {**known, "unit": "nats per image, lower is better"}
+
+
 def enter(name: str, result: dict[str, Any]) -> None:
     """Puts a result into the ledger; the same seed and length of training replace an older one,
     unless that one has a note of what else differed."""
     ledger = json.loads(LEDGER.read_text()) if LEDGER.exists() else {}
-    facts = {key: value for key, value in ENTRIES[name].items() if key != "run"}
     results = ledger.get(name, {}).get("results", [])
     key = (result["epochs"], result["seed"], None)
     results = [r for r in results if (r["epochs"], r["seed"], r.get("note")) != key]
-    ledger[name] = {**facts, "unit": "nats per image, lower is better"}
-    ledger[name]["results"] = sorted([*results, result], key=lambda r: (r["epochs"], r["seed"]))
+    results = sorted([*results, result], key=lambda r: (r["epochs"], r["seed"]))
+    ledger[name] = {**facts(name), "results": results}
     _files.write(LEDGER, (json.dumps(ledger, indent=1, ensure_ascii=False) + "\n").encode())
 
 

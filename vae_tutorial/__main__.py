@@ -215,7 +215,7 @@ def _verdict(error: BaseException, settings: Settings | None) -> tuple[int, str]
     if isinstance(error, KeyboardInterrupt):
         folder = getattr(settings, "out", None)
         kept = folder is not None and (folder / "checkpoint.safetensors").exists()
-        goes_on = "; the same command goes on from its last checkpoint" if kept else ""
+        goes_on = f"; {_same(settings)} goes on from its last checkpoint" if kept else ""
         return 130, f"interrupted{goes_on}"
     if isinstance(error, BrokenPipeError):  # the reader of our lines has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -229,11 +229,17 @@ def _verdict(error: BaseException, settings: Settings | None) -> tuple[int, str]
         (DivergenceError, 3), (WorkerLostError, 5), (OSError, 4), (ValueError, 2),
     ]:  # fmt: skip
         if isinstance(error, kind):
-            return code, str(error)
+            return code, str(error).replace("the same command", _same(settings))
     where = "--debug shows where"
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return 1, f"out of memory ({error}); a smaller --batch-size or model needs less; {where}"
     return 1, f"unexpected {type(error).__name__}: {str(error) or 'no message'}; {where}"
+
+
+def _same(settings: Settings | None) -> str:
+    """The command that goes on with a run: this one, unless it starts anew."""
+    anew = getattr(settings, "overwrite", False)
+    return "the same command without --overwrite" if anew else "the same command"
 
 
 def _process() -> str:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import errno
+import glob
 import os
 import tempfile
+import time
 from pathlib import Path
 
+STALE = 3600  # seconds
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -39,7 +42,8 @@ def write(path: str | os.PathLike[str], content: bytes) -> Path:
 
 def writable(path: str | os.PathLike[str]) -> Path:
     """Returns ``path`` if a file can be written there, which it finds out by writing one: asked
-    before hours of work, so that their result has a place. What is there is not touched.
+    before hours of work, so that their result has a place. What is there is not touched, but for
+    temporary files of this path that are an hour old.
 
     Raises:
         OSError: the place cannot be written.
@@ -47,8 +51,24 @@ def writable(path: str | os.PathLike[str]) -> Path:
     path = Path(path)
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder; name a file in it")
-    write(path.with_name(f".{path.name}.try"), b"").unlink(missing_ok=True)  # of any process
+    try:
+        write(path.with_name(f".{path.name}.try"), b"").unlink(missing_ok=True)  # of any process
+    except OSError as error:
+        cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
+        raise OSError(_sentence(path, cause)) from error
+    _sweep(path)
     return path
+
+
+def _sweep(path: Path) -> None:
+    """Removes what processes left that were killed while they wrote this file, long ago enough
+    that none can still be writing."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*"):
+        try:
+            if time.time() - left.stat().st_mtime > STALE:
+                left.unlink()
+        except OSError:
+            pass  # another process was faster
 
 
 def _sentence(path: Path, error: OSError) -> str:

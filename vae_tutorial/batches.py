@@ -7,8 +7,10 @@ middle, which is what resuming a run needs.
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -25,8 +27,8 @@ LOOK = 5000  # examples that are transformed and checked at a time, before the f
 class Examples:
     """Batches out of one tensor [N, D] on the model's device, shuffled anew for every epoch.
 
-    The last batch of an epoch may be smaller. ``order`` is the generator's state from which the
-    current epoch's order was drawn.
+    The last batch of an epoch may be smaller; ``size`` is that of the others. ``order`` is the
+    generator's state from which the current epoch's order was drawn.
     """
 
     def __init__(
@@ -35,8 +37,14 @@ class Examples:
         _look(model, x, seed, transform)
         self.x, self.batch_size, self.transform = x.to(model.device), batch_size, transform
         self.steps_per_epoch: int | None = -(-len(x) // batch_size)
+        self.size: int | None = min(batch_size, len(x))
         self.order = torch.empty(0, dtype=torch.uint8)
-        self.name = f"{len(x)} examples"
+
+    @cached_property
+    def name(self) -> str:
+        """Which examples these are, whatever their transform."""
+        content = self.x.cpu().contiguous().view(torch.uint8).numpy().data
+        return f"{len(self.x)} examples with SHA-256 {hashlib.sha256(content).hexdigest()[:12]}"
 
     def time(self, step: int) -> float:
         """The epoch as a float: what schedules are called with."""
@@ -71,6 +79,7 @@ class Stream:
     """
 
     steps_per_epoch: int | None = None
+    size: int | None = None  # nobody knows before the first batch
     order = torch.empty(0, dtype=torch.uint8)
     name = "a stream"
 

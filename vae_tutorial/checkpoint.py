@@ -26,8 +26,10 @@ class Checkpoint:
 
     If the file is there, training goes on from it, and ends with the same bits as a run that was
     never interrupted (on the same machine, with the same versions and the same settings). It keeps
-    the parameters, the optimizer's state, the generator, the order of the epoch, the sums since
-    the last record and the history; the state of callbacks of one's own is theirs to keep.
+    the model, the optimizer's state, the generator, the order of the epoch, the sums since the
+    last record and the history; the state of callbacks of one's own is theirs to keep. Other data,
+    or another seed, batch size, objective, optimizer or precision are refused; schedules are not
+    compared. Several machines need a folder that they share.
 
     Args:
         path: the file.
@@ -45,7 +47,7 @@ class Checkpoint:
     def save(self, state: State) -> None:
         """Writes the state, if it is finite; whatever happens meanwhile, the file is the old one
         or the new one. Among several processes the first one writes."""
-        state.check(state.optimizer.param_groups[0]["lr"])
+        state.check()
         if state.workers is not None:
             sums = state.workers.total(state.sums)
             if not state.workers.first:
@@ -78,10 +80,21 @@ class Checkpoint:
         """Puts the state back to what the file holds; False, and nothing done, without a file.
 
         Raises:
-            ValueError: the file is no checkpoint, or one of another run.
+            ValueError: the file is no checkpoint, or one of another run, or several processes do
+                not see the same one.
         """
-        if not self.path.exists():
-            return False
+        if found := self.path.exists():
+            self._load(state)
+        if state.workers is not None:
+            steps = state.workers.each(state.step)
+            if len(set(steps)) > 1:
+                raise ValueError(
+                    f"the processes found checkpoints of different steps {steps} at {self.path}; "
+                    f"name a file in a folder that all machines share"
+                )
+        return found
+
+    def _load(self, state: State) -> None:
         tensors, metadata = read(self.path)
         self._same_run(json.loads(metadata["identity"]), state)
         device = state.model.device
@@ -100,7 +113,7 @@ class Checkpoint:
         state.step = int(metadata["step"])
         state.has_terms = metadata["has_terms"] == "True"
         state.history.__dict__.update(json.loads(metadata["history"]))
-        return True
+        state.keep()
 
     def _same_run(self, theirs: dict[str, object], state: State) -> None:
         ours = json.loads(json.dumps(state.identity))

@@ -251,8 +251,11 @@ def _frey_faces(rng: torch.Generator) -> Dataset:
 
 def _family(name: str, raw: bytes, path: str | Path, rng: torch.Generator) -> Dataset:
     _, x, left_out = readers.alignment(raw, path)
-    if len(x) < 10:
-        raise ValueError(f"{path} holds {len(x)} sequences; at least 10 can be split")
+    if len(x) < 20:
+        raise ValueError(
+            f"{path} holds {len(x)} sequences; at least 20 are needed: a tenth each, two or more, "
+            f"are held out to validate and to test"
+        )
     held = len(x) // 10
     sizes = [len(x) - 2 * held, held, held]
     splits = _shuffled(torch.as_tensor(x), None, sizes, rng)

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch import distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
-# the buffers of a VAE are constants: nothing to send at every step; torch is renaming the option
+# torch is renaming the option
 _KNOWN = inspect.signature(DistributedDataParallel.__init__).parameters
 _BUFFERS = "forward_sync_buffers" if "forward_sync_buffers" in _KNOWN else "broadcast_buffers"
 
@@ -41,8 +41,11 @@ class Workers:
         return self.rank == 0
 
     def share(self, module: nn.Module) -> nn.Module:
-        """The module with gradients averaged over the processes."""
-        options: dict[str, Any] = {_BUFFERS: False}
+        """The module with gradients averaged over the processes. Buffers that are kept, such as
+        the running means of a BatchNorm, are those of the first process at every step; in training
+        such a layer sees the rows of its own process only."""
+        kept = module.state_dict().keys() - dict(module.named_parameters()).keys()
+        options: dict[str, Any] = {_BUFFERS: bool(kept)}
         return DistributedDataParallel(module, **options)
 
     def part(self, batch: Tensor, dim: int = 0) -> Tensor:
@@ -61,6 +64,12 @@ class Workers:
         values = values.clone()
         dist.all_reduce(values)
         return values
+
+    def each(self, number: int) -> list[int]:
+        """Every process's number, the same list in all."""
+        numbers: list[int] = [0] * self.count
+        dist.all_gather_object(numbers, number)
+        return numbers
 
 
 @contextmanager

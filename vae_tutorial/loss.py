@@ -12,6 +12,7 @@ from vae_tutorial import _door
 from vae_tutorial.distributed import Workers
 from vae_tutorial.model import VAE
 from vae_tutorial.objectives import Elbo, elbo_terms, iwae_terms
+from vae_tutorial.runtime import forked_seed
 
 OwnObjective = Callable[[VAE, Tensor, Tensor], "Tensor | Elbo"]
 Objective = str | OwnObjective
@@ -25,9 +26,9 @@ class Loss(nn.Module):
     Args:
         model: the VAE.
         objective: ``"elbo"`` (reconstruction − beta · kl), ``"iwae"`` (the bound with as many
-            samples as the noise has; beta must be 1), or ``f(model, x, eps)``, which returns one
-            value per example to maximize, or an ``Elbo``; eps is noise [L, B, J], which every
-            function of ``objectives`` takes as its ``rng``.
+            samples as the noise has; beta must be 1), or ``f(model, x, eps)``, which returns what
+            to maximize, one value per example [B] or an ``Elbo``; eps is noise [L, B, J], which
+            every function of ``objectives`` takes as its ``rng``.
         precision: ``"bf16"`` runs the networks' matrix products in bfloat16 and everything else,
             the parameters above all, in float32.
     """
@@ -52,7 +53,13 @@ class Loss(nn.Module):
         else:
             assert callable(self.objective)
             terms = self.objective(self.model, x, eps)
-        return (terms.weighted(beta), terms) if isinstance(terms, Elbo) else (terms, None)
+        value = terms.weighted(beta) if isinstance(terms, Elbo) else terms
+        if value.shape != x.shape[:1]:
+            raise ValueError(
+                f"the objective must return one value per example, shape [{len(x)}], not "
+                f"{list(value.shape)}: fit takes the mean itself"
+            )
+        return value, terms if isinstance(terms, Elbo) else None
 
 
 def check_objective(objective: object, beta: object, precision: object) -> None:
@@ -74,21 +81,44 @@ def check_objective(objective: object, beta: object, precision: object) -> None:
 Step = Callable[[Tensor, Tensor, Tensor], "tuple[Tensor, Tensor | None]"]
 
 
-def prepared(loss: Loss, batch_size: int, compile: bool, workers: Workers | None) -> Step:
+def prepared(
+    loss: Loss, size: int | None, rng: torch.Generator, compile: bool, workers: Workers | None
+) -> Step:
     """The loss as the loop calls it: spread over the workers, compiled, or as it is.
 
-    Only batches of full size run through torch.compile; others, such as the smaller last one of an
-    epoch, run as they are, since every new shape would be compiled anew.
+    Args:
+        loss: the loss.
+        size: examples in a batch of full size; that of the first batch if it is None.
+        rng: the generator of the run. It decides what layers of one's own draw that take no
+            generator, such as dropout; a model that ``VAE.mlp`` built has none.
+        compile: runs batches of full size through torch.compile. Others, such as the smaller last
+            one of an epoch, run as they are, since every new shape would be compiled anew.
+        workers: this process among several.
     """
-    whole: nn.Module = loss
-    if workers is not None:
-        whole = workers.share(loss)
-        batch_size = len(workers.part(torch.empty(batch_size)))
-    if not compile:
-        return whole
+    whole = loss if workers is None else workers.share(loss)
+    step = _compiled(whole, size, workers) if compile else whole
+    if loss.model.settings is not None:
+        return step
+    rank = 0 if workers is None else workers.rank
+
+    def seeded(x: Tensor, eps: Tensor, beta: Tensor) -> tuple[Tensor, Tensor | None]:
+        copied = torch.Generator(rng.device)  # what the run draws next stays as it was
+        copied.set_state(rng.get_state())
+        seed = int(torch.randint(2**62, (), generator=copied, device=rng.device))
+        with forked_seed(seed + rank, x.device):
+            return step(x, eps, beta)
+
+    return seeded
+
+
+def _compiled(whole: nn.Module, size: int | None, workers: Workers | None) -> Step:
     fast = torch.compile(whole, dynamic=False)
+    if size is not None and workers is not None:
+        size = len(workers.part(torch.empty(size)))
 
     def step(x: Tensor, eps: Tensor, beta: Tensor) -> tuple[Tensor, Tensor | None]:
-        return fast(x, eps, beta) if len(x) == batch_size else whole(x, eps, beta)
+        nonlocal size
+        size = size or len(x)
+        return fast(x, eps, beta) if len(x) == size else whole(x, eps, beta)
 
     return step

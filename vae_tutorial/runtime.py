@@ -107,12 +107,20 @@ def keep_freed_memory() -> None:
 
 
 @contextmanager
-def forked_seed(source: int) -> Iterator[None]:
-    """Seeds torch's global CPU generator inside the block and restores it afterwards: for torch
-    functions that take no generator, such as the initialization of ``nn.Linear``."""
+def forked_seed(source: int, device: torch.device | None = None) -> Iterator[None]:
+    """Seeds torch's global CPU generator inside the block, and that of a CUDA device, and restores
+    them afterwards: for torch functions that take no generator, such as the initialization of
+    ``nn.Linear``, or dropout."""
+    cuda = device if device is not None and device.type == "cuda" else None
     state = torch.random.get_rng_state()
+    cuda_state = None if cuda is None else torch.cuda.get_rng_state(cuda)
     torch.random.set_rng_state(as_generator(source).get_state())
+    if cuda is not None:
+        with torch.cuda.device(cuda):
+            torch.cuda.manual_seed(source)
     try:
         yield
     finally:
         torch.random.set_rng_state(state)
+        if cuda is not None and cuda_state is not None:
+            torch.cuda.set_rng_state(cuda_state, cuda)

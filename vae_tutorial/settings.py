@@ -12,7 +12,6 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 import tyro
 
 from vae_tutorial import _door
-from vae_tutorial.runtime import as_generator
 
 
 def _whole(words: Sequence[str]) -> int | None:
@@ -130,7 +129,7 @@ class Train:
 
     def __post_init__(self) -> None:
         _check(self, "latent_dim", "batch_size", "num_samples", "checkpoint_every")
-        _check_seeds(self.seed, self.data_seed)
+        _check_seeds(seed=self.seed, data_seed=self.data_seed)
         sizes = self.hidden if isinstance(self.hidden, tuple) else ()
         if not sizes:
             raise ValueError(f"hidden must name the width of each layer, not {self.hidden!r}")
@@ -183,7 +182,7 @@ class Evaluate:
 
     def __post_init__(self) -> None:
         _check(self)
-        _check_seeds(self.seed, self.data_seed or 0)
+        _check_seeds(seed=self.seed, data_seed=self.data_seed or 0)
         if _door.positive_int("num_samples", self.num_samples) < 2:
             raise ValueError(
                 "num_samples must be at least 2, not 1: one sample has no standard error"
@@ -210,7 +209,7 @@ class Sample:
 
     def __post_init__(self) -> None:
         _check(self, "num")
-        _check_seeds(self.seed)
+        _check_seeds(seed=self.seed)
         if self.out.suffix.lower() not in FORMATS:
             raise ValueError(f"out must end in {', '.join(FORMATS)}, not {self.out.name!r}")
 
@@ -275,6 +274,7 @@ def _check(settings: Settings, *counts: str) -> None:
         _door.positive_int(name, getattr(settings, name))
 
 
-def _check_seeds(*seeds: int) -> None:
-    for seed in seeds:
-        as_generator(seed if isinstance(seed, int) else -1)
+def _check_seeds(**seeds: int) -> None:
+    for name, seed in seeds.items():
+        if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
+            raise ValueError(f"{name} must be a whole number from 0 to 2**63 - 1, not {seed!r}")

@@ -215,7 +215,13 @@ def _download(file: File) -> bytes:
     that breaks off, so that the next call begins anew."""
     import pooch
 
-    _files.writable(_cache() / file.place)
+    try:
+        _files.writable(_cache() / file.place)
+    except OSError as error:
+        raise OSError(
+            f"{error}, by the environment variable VAE_TUTORIAL_CACHE; or keep the data in a "
+            f"folder of your own, by VAE_TUTORIAL_DATA"
+        ) from error
     name, reasons = Path(file.place).name, []
     for url in file.urls:
         host, received = url.split("/")[2], _Received(file)

@@ -3,6 +3,10 @@ it had never stopped."""
 
 from __future__ import annotations
 
+import copy
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -22,7 +26,7 @@ class State:
     """Model, optimizer, generator, order of the examples, history, and sums since the last record.
 
     ``sums`` holds the objective, the reconstruction, the KL and the number of examples, in double
-    precision on the model's device. ``identity`` says which run this is, for checkpoints.
+    precision on the model's device. ``settings`` say which run this is, for checkpoints.
     """
 
     def __init__(
@@ -31,19 +35,27 @@ class State:
         optimizer: torch.optim.Optimizer,
         rng: torch.Generator,
         batches: Batches,
-        identity: dict[str, Any],
+        settings: dict[str, Any],
         workers: Workers | None = None,
     ) -> None:
         self.model, self.optimizer, self.rng, self.batches = model, optimizer, rng, batches
-        self.workers = workers
+        self.settings, self.workers = settings, workers
         self.history = History(steps_per_epoch=batches.steps_per_epoch)
         self.step = 0
         self.sums = torch.zeros(4, dtype=torch.double, device=model.device)
         self.has_terms = True
-        shapes = {name: list(p.shape) for name, p in model.named_parameters()}
-        self.identity = {**identity, "data": batches.name, "parameters": shapes}
         self._steps: list[tuple[Tensor, Tensor | None, int]] = []  # since the last check
-        self._good_step, self._good = 0, _copy(model)
+        self.keep()
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Which run this is: what a checkpoint must agree with."""
+        shapes = {name: list(p.shape) for name, p in self.model.named_parameters()}
+        return {**self.settings, "data": self.batches.name, "parameters": shapes}
+
+    def keep(self) -> None:
+        """Remembers the model, parameters and buffers, as its last good state."""
+        self._good_step, self._good = self.step, copy.deepcopy(self.model.state_dict())
 
     def add(self, value: Tensor, terms: Tensor | None, examples: int) -> None:
         """Counts one step: its objective and terms, summed over so many examples."""
@@ -51,37 +63,58 @@ class State:
         self.has_terms = terms is not None
         self._steps.append((value.detach(), terms, examples))
 
-    def check(self, learning_rate: float) -> None:
-        """Stops if a step since the last check was not finite; the model is put back to where it
-        was at the last check. Else this is the last good state.
+    def check(self, valid_elbo: float | None = None) -> None:
+        """Stops if a step since the last check was not finite, or the held-out ELBO is not; the
+        model is put back to where it was at the last check. Else this is the last good state.
 
         Raises:
             DivergenceError: with the step, the epoch and what to try.
         """
+        if what := self._wrong(valid_elbo):
+            raise self._diverged(what)
+        self.keep()
+
+    def _wrong(self, valid_elbo: float | None = None) -> str | None:
         values = self._settle()
         if self.workers is not None:
             values = self.workers.total(values)
         bad = (~torch.isfinite(values)).nonzero()
+        if len(bad):
+            step = self.step - len(values) + int(bad[0]) + 1
+            return f"the objective of {self._name(step)} is {float(values[int(bad[0])])}"
         finite = torch.stack([torch.isfinite(p).all() for p in self.model.parameters()]).all()
-        if len(bad) == 0 and bool(finite):
-            self._good_step, self._good = self.step, _copy(self.model)
-            return
-        step = self.step - len(values) + int(bad[0]) + 1 if len(bad) else self.step
+        if not bool(finite):
+            return f"the parameters are no longer finite after {self._name(self.step)}"
+        if valid_elbo is not None and not math.isfinite(valid_elbo):
+            return f"the held-out ELBO after {self._name(self.step)} is {valid_elbo}"
+        return None
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Around calls of the model: distributions that check their parameters, as those of torch
+        do, refuse numbers that are not finite. Before the first step that is the model's fault,
+        after it a divergence."""
+        try:
+            yield
+        except ValueError as error:
+            if self.step == 0 or "invalid values" not in str(error):
+                raise
+            first = None if self.workers is not None else self._wrong()  # others do not ask now
+            refused = " ".join(str(error).split("\n", 1)[0].rstrip(":").split())
+            what = f"after {self._name(self.step)} the model has impossible outputs ({refused})"
+            raise self._diverged(first or what) from error
+
+    def _diverged(self, what: str) -> DivergenceError:
+        self.model.load_state_dict(self._good)
+        return DivergenceError(
+            f"{what}; the model is back at its state after step {self._good_step}: try a "
+            f"learning_rate below {self.optimizer.param_groups[0]['lr']:g}, a warm-up of beta, "
+            f"or look for extreme values in the data"
+        )
+
+    def _name(self, step: int) -> str:
         epoch = f" in epoch {int(self.batches.time(step - 1)) + 1}"
-        where = f"step {step}" + (epoch if self.history.steps_per_epoch else "")
-        what = (
-            f"the objective of {where} is {float(values[int(bad[0])])}"
-            if len(bad)
-            else f"the parameters are no longer finite after {where}"
-        )
-        with torch.no_grad():
-            for p, good in zip(self.model.parameters(), self._good, strict=True):
-                p.copy_(good)
-        raise DivergenceError(
-            f"{what}; the model is back at its state after step {self._good_step}: "
-            f"try a learning_rate below {learning_rate:g}, a warm-up of beta, or look for extreme "
-            f"values in the data"
-        )
+        return f"step {step}" + (epoch if self.history.steps_per_epoch else "")
 
     def _settle(self) -> Tensor:
         """Adds the steps since the last call to the sums, one by one, so that it does not matter
@@ -112,9 +145,15 @@ class State:
                 if isinstance(value, Tensor) and value.is_floating_point():
                     value.mul_(value.abs() >= torch.finfo(value.dtype).tiny)
 
-    def record(self, learning_rate: float, valid_elbo: float | None) -> None:
-        """Appends the means since the last record to the history, if they are finite."""
-        self.check(learning_rate)
+    def record(self, held_out: Callable[[], float | None]) -> None:
+        """Appends the means since the last record to the history, if they are finite, and what
+        ``held_out`` finds: the first process's finding, where there are several."""
+        with self.watching():
+            valid_elbo = held_out()
+        if self.workers is not None and valid_elbo is not None:
+            mine = self.sums.new_tensor(valid_elbo if self.workers.first else 0.0)
+            valid_elbo = float(self.workers.total(mine))
+        self.check(valid_elbo)
         sums = self.sums if self.workers is None else self.workers.total(self.sums)
         value, reconstruction, kl, examples = sums.tolist()
         self.history.step.append(self.step)
@@ -126,7 +165,3 @@ class State:
         if valid_elbo is not None:
             self.history.valid_elbo.append(valid_elbo)
         self.sums = torch.zeros_like(self.sums)
-
-
-def _copy(model: VAE) -> list[Tensor]:
-    return [p.detach().clone() for p in model.parameters()]

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -45,7 +47,7 @@ def fit(
     num_samples: int = 1,
     beta: float | Schedule = 1.0,
     optimizer: str | OptimizerMaker = "adam",
-    learning_rate: float | Schedule = 1e-3,
+    learning_rate: float | Schedule | None = None,
     seed: int = 0,
     transform: Transform | None = None,
     every: int | None = None,
@@ -59,18 +61,20 @@ def fit(
     """Maximizes the mean of an objective, by default the ELBO (algorithm 1, AEVB, with L = 1).
 
     Args:
-        model: the VAE; it is trained in place, on the device where it is.
+        model: the VAE; it is trained in place, on the device where it is, in train mode (held-out
+            examples are scored in eval mode, which matters to dropout and the like).
         data: a data set; a tensor x of shape [N, D] without held-out examples; or a stream, any
             iterable of batches [B, D], endless or not, down to one example a batch.
         epochs: passes over the training examples, 30 by default.
         steps: optimizer steps, in place of epochs; an endless stream needs them.
         batch_size: examples in a minibatch; the last one of an epoch may be smaller.
-        objective: ``"elbo"``, ``"iwae"``, or ``f(model, x, eps)`` with a value per example.
+        objective: ``"elbo"``, ``"iwae"``, or ``f(model, x, eps)`` with a value per example, [B].
         num_samples: samples of z for each example: L of the ELBO, k of the IWAE bound.
         beta: weight of the KL term, a number or a schedule of ``annealing``, called with the
             epoch as a float (with the step for a stream); 1 is the ELBO, other values are not.
         optimizer: ``"adam"``, ``"adagrad"``, or a function of the parameters that makes one.
-        learning_rate: step size, a number or a schedule.
+        learning_rate: step size, a number or a schedule; 1e-3 by default, or what an optimizer of
+            one's own has.
         seed: the seed of the shuffling and of the noise.
         transform: applied to each training batch, such as ``data.binarize`` for dynamic
             binarization: ``transform(x, generator)``.
@@ -94,15 +98,19 @@ def fit(
     keep_freed_memory()
     check_objective(objective, beta, precision)
     _door.positive_int("num_samples", num_samples)
-    weight, rate = _schedule("beta", beta), _schedule("learning_rate", learning_rate)
     batches, valid = batches_of(model, data, batch_size, seed, transform)
     total = _total_steps(epochs, steps, batches.steps_per_epoch)
-    every = _door.positive_int("every", every or batches.steps_per_epoch or RECORD_STREAM)
-    rng, descend = as_generator(seed), _optimizer(optimizer, model)
-    settings = {"seed": seed, "batch_size": batch_size, "num_samples": num_samples}
-    names = {"objective": _name(objective), "optimizer": type(descend).__name__}
-    state = State(model, descend, rng, batches, settings | names, workers)
-    loss_of = prepared(Loss(model, objective, precision), batch_size, compile, workers)
+    if every is None:
+        every = batches.steps_per_epoch or RECORD_STREAM
+    _door.positive_int("every", every)
+    rng, descend = as_generator(seed), _optimizer(optimizer, model.train())
+    weight, rate = _schedule("beta", beta), _rate(learning_rate, callable(optimizer))
+    settings: dict[str, Any] = {"seed": seed, "batch_size": batch_size, "num_samples": num_samples}
+    settings |= {"objective": _name(objective), "optimizer": type(descend).__name__}
+    settings["precision"] = precision
+    state = State(model, descend, rng, batches, settings, workers)
+    loss_of = prepared(Loss(model, objective, precision), batches.size, rng, compile, workers)
+    held_out = partial(held_out_elbo, model, valid, seed)
     if checkpoint is not None:
         checkpoint.restore(state)
     source, ended, end = batches.take(rng, state.step), False, total or math.inf
@@ -114,24 +122,25 @@ def fit(
             scale = 1 / size if workers is None else workers.scale(size)
             if workers is not None:
                 x, eps = workers.part(x), workers.part(eps, dim=1)
-            value, terms = loss_of(x, eps, torch.tensor(weight(now), device=x.device))
             for group in descend.param_groups:
-                group["lr"] = rate(now)
+                group["lr"] = rate(now) if rate else group["lr"]
+            with state.watching():
+                value, terms = loss_of(x, eps, torch.tensor(weight(now), device=x.device))
             descend.zero_grad()
             (-scale * value).backward()
             descend.step()
             state.add(value, terms, len(x) if scale else 0)
-            if state.step % CHECK == 0:
-                state.check(rate(now))
-                state.flush()
             if state.step % every == 0 or state.step == total:
-                state.record(rate(now), held_out_elbo(model, valid, seed))
+                state.record(held_out)
                 ended = _call(callbacks, state)
                 bar.update(state.step, state.history)
+            if state.step % CHECK == 0:
+                state.check()
+                state.flush()
             if checkpoint is not None and state.step % checkpoint.every == 0:
                 checkpoint.save(state)
         if state.step > (state.history.step or [0])[-1]:  # a stream ended between two records
-            state.record(rate(batches.time(state.step)), held_out_elbo(model, valid, seed))
+            state.record(held_out)
             bar.update(state.step, state.history)
         if checkpoint is not None and state.step > 0:
             checkpoint.save(state)
@@ -145,7 +154,11 @@ def held_out_elbo(model: VAE, x: Tensor | None, seed: int) -> float | None:
     """The mean ELBO of examples that training does not see, with the same noise at every call."""
     if x is None:
         return None
-    return elbo_terms(model, x.to(model.device), 1, seed).value.mean().item()
+    model.eval()
+    try:
+        return elbo_terms(model, x.to(model.device), 1, seed).value.mean().item()
+    finally:
+        model.train()
 
 
 def _name(objective: Objective) -> str:
@@ -159,6 +172,13 @@ def _schedule(name: str, value: float | Schedule) -> Schedule:
         return constant(value)
     _door.finite_number(name, value, above=0)
     return lambda epoch: value
+
+
+def _rate(value: float | Schedule | None, own: bool) -> Schedule | None:
+    """The learning rate over time; None where an optimizer of one's own keeps its own."""
+    if value is None and own:
+        return None
+    return _schedule("learning_rate", 1e-3 if value is None else value)
 
 
 def _total_steps(epochs: int | None, steps: int | None, per_epoch: int | None) -> int | None:

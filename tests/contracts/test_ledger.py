@@ -31,7 +31,7 @@ def test_every_result_says_how_it_was_made(ledger, reproduce):
     assert ledger.keys() <= reproduce.ENTRIES.keys()
     for name, entry in ledger.items():
         assert entry["source"] and entry["what"] and entry["setup"] and entry["differences"]
-        assert entry["published"] == reproduce.ENTRIES[name]["published"]
+        assert {key: entry[key] for key in reproduce.facts(name)} == reproduce.facts(name)
         assert "lower is better" in entry["unit"] and entry["results"]
         for result in entry["results"]:
             assert math.isfinite(result["value"]) and 50 < result["value"] < 600
@@ -44,7 +44,7 @@ def test_the_page_shows_the_ledger(reproduce):
     shown = page.partition("<!-- ledger -->")[2].partition("<!-- /ledger -->")[0].strip()
     assert shown == reproduce.table()
     for name in reproduce.ENTRIES:
-        assert f"**{name}**" in page or name in page
+        assert name in page.partition("<!-- /ledger -->")[2]  # what differs, in words
 
 
 def test_the_first_reproduction_is_within_half_a_nat(ledger):

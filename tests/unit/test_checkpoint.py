@@ -136,6 +136,7 @@ def test_a_finished_run_is_not_trained_again_and_a_longer_one_goes_on(tmp_path):
         ({"seed": 1}, "seed 0, not 1"),
         ({"optimizer": "adagrad"}, "optimizer 'Adam', not 'Adagrad'"),
         ({"objective": "iwae"}, "objective 'elbo', not 'iwae'"),
+        ({"precision": "bf16"}, "precision 'float32', not 'bf16'"),
     ],
 )
 def test_the_checkpoint_of_another_run_is_refused(tmp_path, other, words):
@@ -146,10 +147,23 @@ def test_the_checkpoint_of_another_run_is_refused(tmp_path, other, words):
         training.fit(
             small(), digits(), checkpoint=Checkpoint(tmp_path / "run"), **{**settings, **other}
         )
+    with pytest.raises(ValueError, match="data '1297 examples with SHA-256 .*', not '1297 exam"):
+        training.fit(small(), 1 - digits(), checkpoint=Checkpoint(tmp_path / "run"), **settings)
     wide = VAE.mlp(64, 2, hidden=(11,), device="cpu")
     with pytest.raises(ValueError, match="parameters other ones"):
         training.fit(wide, digits(), checkpoint=Checkpoint(tmp_path / "run"), **settings)
     assert (tmp_path / "run").read_bytes() == before
+
+
+def test_a_run_that_goes_on_and_diverges_is_back_at_its_checkpoint(tmp_path):
+    """Not at the weights with which the process began."""
+    settings = {"batch_size": 64, "checkpoint": Checkpoint(tmp_path / "run"), "progress": False}
+    first, second = small(), small(1)
+    training.fit(first, digits(), steps=50, **settings)
+    with pytest.raises(training.DivergenceError, match="back at its state after step 50"):
+        training.fit(second, digits(), steps=90, learning_rate=1e30, **settings)
+    for p, q in zip(first.parameters(), second.parameters(), strict=True):
+        assert torch.equal(p, q)
 
 
 def test_truncated_and_foreign_files_are_refused(tmp_path):

@@ -280,6 +280,7 @@ def test_killed_and_interrupted_runs_go_on_to_the_same_model(tmp_path):
     code, err = stopped(long_run(folder), folder, signal.SIGINT)
     assert code == 130 and "Traceback" not in err
     assert err.startswith("vae-tutorial: interrupted") and err.count("\n") == 1
+    assert "; the same command goes on from its last checkpoint" in err
     result = subprocess.run(long_run(folder), capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     work = json.loads((folder / "results.json").read_text())["training"]
@@ -287,6 +288,18 @@ def test_killed_and_interrupted_runs_go_on_to_the_same_model(tmp_path):
     assert content(folder) == content(tmp_path / "whole")
     whole = (tmp_path / "whole" / "history.json").read_bytes()
     assert (folder / "history.json").read_bytes() == whole
+
+
+def test_a_run_that_began_by_overwriting_goes_on_without(tmp_path, said, monkeypatch):
+    code, err = stopped([*long_run(tmp_path), "--overwrite"], tmp_path, signal.SIGINT)
+    assert code == 130 and "; the same command without --overwrite goes on" in err
+
+    def lost(settings):
+        raise WorkerLostError("start the same command again")
+
+    monkeypatch.setattr(commands, "train", lost)
+    err = said("train", "--out", tmp_path, "--overwrite")[2]
+    assert "start the same command without --overwrite again" in err
 
 
 def test_two_processes_share_a_run_and_one_of_them_writes(tmp_path):

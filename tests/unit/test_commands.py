@@ -219,6 +219,42 @@ def test_settings_that_do_not_fit_each_other_are_refused(tmp_path, settings, wor
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("settings", [{"pixels": "grey", "decoder": "categorical"}, {"data": "a"}])
+def test_what_is_refused_claims_no_folder(tmp_path, settings):
+    """So that the corrected command finds the folder free."""
+    with pytest.raises(ValueError):
+        train(tiny(tmp_path / "run", **settings))
+    train(tiny(tmp_path / "run", epochs=1))
+
+
+def test_data_that_the_decoder_cannot_explain_claim_no_folder(tmp_path, monkeypatch):
+    grey = data.load("digits", pixels="grey", device="cpu")
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            examples, "load", lambda *_: examples.Examples(grey, grey, None, "threshold")
+        )
+        with pytest.raises(ValueError, match="only for binary data"):
+            train(tiny(tmp_path / "run", decoder="bernoulli"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_on_an_alignment_is_evaluated_from_any_folder(family, tmp_path, monkeypatch):
+    results = family[1]
+    path = Path(results["settings"]["data"])
+    monkeypatch.chdir(path.parent)
+    train(tiny(tmp_path / "run", data=path.name))
+    monkeypatch.chdir(tmp_path)
+    scores = evaluate(Evaluate(model=tmp_path / "run", num_samples=5, limit=2, device="cpu"))
+    assert scores["data"]["name"] == results["data"]["name"]
+
+
+def test_a_run_that_torchrun_starts_again_is_not_overwritten(tmp_path, monkeypatch):
+    train(tiny(tmp_path, epochs=1))
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    results = train(tiny(tmp_path, epochs=2, overwrite=True))
+    assert results["training"]["resumed_after_step"] == 13
+
+
 def test_a_familys_decoder_must_be_categorical(family):
     folder, results = family
     settings = from_json(json.dumps(results["settings"]))

@@ -167,7 +167,7 @@ def test_a_family_of_ones_own_is_split_by_the_seed_and_refused_in_one_sentence(t
     assert len(x.unique(dim=0)) == 50  # each sequence is in one split
     assert torch.equal(family.test.x, again.test.x) and not torch.equal(x[-5:], other.test.x)
     path.write_text(">a\nAC\n")
-    with pytest.raises(ValueError, match="holds 1 sequences; at least 10"):
+    with pytest.raises(ValueError, match="holds 1 sequences; at least 20"):
         data.load_alignment(path)
     for missing, kind in ((tmp_path / "none", FileNotFoundError), (tmp_path, IsADirectoryError)):
         with pytest.raises(kind, match=f"^{missing} cannot be read .*; name another$"):

@@ -23,6 +23,7 @@ from vae_tutorial.model import VAE
 
 folder, settings = sys.argv[1], json.loads(sys.argv[2])
 kill_at, stop_at = settings.pop("kill_at", 0), settings.pop("stop_at", 0)
+own = "/" + os.environ.get("RANK", "0") if settings.pop("apart", False) else ""
 calls = 0
 
 def binarize(x, rng):
@@ -35,10 +36,12 @@ def binarize(x, rng):
 with distributed.workers() as w:
     grey = data.load("digits", pixels="grey", device="cpu")
     model = VAE.mlp(64, 2, hidden=(30,), device="cpu")
+    if settings.pop("batchnorm", False):
+        model.encoder.body.append(torch.nn.BatchNorm1d(30))
     history = training.fit(
         model, grey, transform=binarize, workers=w, progress=False,
         callbacks=[lambda model, history: len(history.step) == stop_at],
-        checkpoint=Checkpoint(folder + "/run", every=10), **settings,
+        checkpoint=Checkpoint(folder + own + "/run", every=10), **settings,
     )
     rank = 0 if w is None else w.rank
 norm = torch.cat([p.detach().flatten() for p in model.parameters()]).norm().item()
@@ -106,6 +109,21 @@ def test_a_killed_process_ends_the_run_and_its_checkpoint_goes_on(launch, tmp_pa
     (one,) = launch("one", 1, **settings)
     assert first["step"] == one["step"] and first["norm"] == pytest.approx(one["norm"], rel=1e-5)
     assert first["objective"] == pytest.approx(one["objective"], rel=1e-5)
+
+
+def test_machines_without_a_common_folder_cannot_resume(launch, tmp_path):
+    """The first process alone writes; the others would begin anew beside it."""
+    launch("apart", 2, batch_size=100, steps=20, apart=True)
+    before = (tmp_path / "apart" / "0" / "run").read_bytes()
+    failed = launch("apart", 2, batch_size=100, steps=40, apart=True)
+    assert "found checkpoints of different steps [20, 0]" in failed.stderr
+    assert "a folder that all machines share" in failed.stderr
+    assert (tmp_path / "apart" / "0" / "run").read_bytes() == before
+
+
+def test_processes_agree_on_what_layers_keep_beside_parameters(launch):
+    first, second = launch("kept", 2, batch_size=100, steps=30, every=10, batchnorm=True)
+    assert first == second and len(first["valid"]) == 3
 
 
 def test_a_callback_of_the_first_process_stops_all(launch):

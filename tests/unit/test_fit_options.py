@@ -100,6 +100,7 @@ def test_a_bad_stream_is_refused(stream, error, words):
         ({"epochs": 2, "steps": 3}, "give epochs or steps, not both"),
         ({"steps": 0}, "steps must be a whole number"),
         ({"every": -1}, "every must be"),
+        ({"every": 0}, "every must be a whole number of at least 1, not 0"),
         ({"num_samples": 0}, "num_samples must be"),
         ({"objective": "elb"}, "objective must be one of 'elbo', 'iwae', not 'elb'"),
         ({"objective": "iwae", "beta": 0.5}, "beta must be 1 with objective='iwae', not 0.5"),

@@ -113,6 +113,7 @@ def test_dynamic_binarization_draws_anew_and_checks_what_it_yields():
         ({"epochs": 0}, "epochs must be a whole number of at least 1, not 0"),
         ({"batch_size": 1.5}, "batch_size must be"),
         ({"learning_rate": 0}, "learning_rate must be a finite number above 0, not 0"),
+        ({"learning_rate": -1.0, "optimizer": torch.optim.SGD}, "learning_rate must be a finite"),
         ({"learning_rate": math.inf}, "learning_rate"),
         ({"beta": -1}, "beta must be a finite number of at least 0, not -1"),
         ({"seed": -1}, "random source"),

@@ -7,15 +7,19 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from vae_tutorial import annealing, training
+from vae_tutorial.batches import batches_of
 from vae_tutorial.checkpoint import Checkpoint
 from vae_tutorial.commands import examples, runs
 from vae_tutorial.commands.examples import SPLITS, Examples
 from vae_tutorial.commands.scores import elbo_scores
+from vae_tutorial.data import is_alignment
 from vae_tutorial.distributed import Workers, workers
 from vae_tutorial.history import History
 from vae_tutorial.model import VAE
@@ -39,12 +43,14 @@ def train(settings: Train) -> dict[str, Any]:
         OSError: files are missing or broken, the disk is full, or the place cannot be written.
         WorkerLostError: another process of the run died.
     """
+    settings = _settled(settings)
     with _on(settings.device), workers() as group:
         device = runs.device(settings.device)
         data = examples.load(settings.data, settings.pixels, settings.data_seed, device)
         model = build(settings, data)
         per_epoch = -(-len(data.fitted.train) // settings.batch_size)
         total = settings.steps or (settings.epochs or EPOCHS) * per_epoch
+        batches_of(model, data.fitted, settings.batch_size, settings.seed, data.transform)
         runs.refuse(settings, total)
         first = group is None or group.first
         if first:
@@ -71,6 +77,16 @@ def train(settings: Train) -> dict[str, Any]:
         history.save(settings.out / runs.HISTORY)
         runs.write_json(settings.out / runs.RESULTS, results)
         return results
+
+
+def _settled(settings: Train) -> Train:
+    """The settings as they are kept: an alignment by its whole path, so that the run can be
+    evaluated from any folder; and a run that torchrun starts again goes on, also where its first
+    start was to overwrite another one."""
+    if is_alignment(settings.data):
+        settings = replace(settings, data=str(Path(settings.data).resolve()))
+    again = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+    return replace(settings, overwrite=settings.overwrite and not again)
 
 
 def build(settings: Train, data: Examples) -> VAE:
