@@ -81,7 +81,7 @@ def static(seed: int, checkpoint: Checkpoint, epochs: int) -> tuple[VAE, dict[st
     binarized = data.load("binarized_mnist")
     model = VAE.mlp(784, 40, hidden=(400,), activation="relu", seed=seed)
     best = KeepBest(checkpoint.path.with_suffix(".safetensors"))
-    rates = [1e-3 * 10 ** (-i / 5) for i in range(3)]
+    rates = [1e-4 * 10 ** (-i / 5) for i in range(3)]
     history = training.fit(
         model, binarized, epochs=epochs, batch_size=100, seed=seed, checkpoint=checkpoint,
         learning_rate=annealing.staircase(rates, [200, 150, 150]), callbacks=[best],
@@ -145,11 +145,13 @@ ENTRIES: dict[str, dict[str, Any]] = {
         "source": "reproducibility table of Pythae, Chadebec, Vincent & Allassonnière (2022): "
         "89.78, after 89.9 in Rezende & Mohamed (2015)",
         "what": "−log p(x), importance sampling with 200 samples",
-        "setup": "784-400-40-400-784, ReLU, fixed binarization, 50,000 images, 500 epochs",
+        "setup": "784-400-40-400-784, ReLU, fixed binarization, 50,000 images, batch 100, Adam at "
+        "1e-4, divided by 10^(1/5) after epochs 200 and 350; the model of the epoch with the best "
+        "held-out ELBO",
         "epochs": 500,
         "differences": [
             "torch's default initialization in both, other seeds",
-            "batches of 100; theirs are not named in the script",
+            "theirs is the mean of five estimates with 200 samples each, ours is one",
         ],
     },
     **{
