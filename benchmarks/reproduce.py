@@ -152,6 +152,8 @@ ENTRIES: dict[str, dict[str, Any]] = {
         "differences": [
             "torch's default initialization in both, other seeds",
             "theirs is the mean of five estimates with 200 samples each, ours is one",
+            "in their script a second layer of 400 units is commented out; it is not said whether "
+            "the number was obtained without it",
         ],
     },
     **{
