@@ -20,11 +20,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vae_tutorial import _files, annealing, data, evaluation, objectives, storage, training
-from vae_tutorial.checkpoint import Checkpoint
-from vae_tutorial.history import History
+from vae_tutorial import data, evaluation, objectives, schedules, training
 from vae_tutorial.model import VAE
 from vae_tutorial.networks import BernoulliDecoder
+from vae_tutorial.support import files
+from vae_tutorial.training import saving
+from vae_tutorial.training.checkpoint import Checkpoint
+from vae_tutorial.training.history import History
 
 LEDGER = Path(__file__).with_name("ledger.json")
 PAGE = Path(__file__).resolve().parents[1] / "chapters" / "appendix_reproductions.md"
@@ -72,7 +74,7 @@ class KeepBest:
 
     def __call__(self, model: VAE, history: History) -> None:
         if history.valid_elbo[-1] >= max(history.valid_elbo):
-            storage.save_model(model, self.path)
+            saving.save_model(model, self.path)
 
 
 def static(seed: int, checkpoint: Checkpoint, epochs: int) -> tuple[VAE, dict[str, Any]]:
@@ -84,10 +86,10 @@ def static(seed: int, checkpoint: Checkpoint, epochs: int) -> tuple[VAE, dict[st
     rates = [1e-4 * 10 ** (-i / 5) for i in range(3)]
     history = training.fit(
         model, binarized, epochs=epochs, batch_size=100, seed=seed, checkpoint=checkpoint,
-        learning_rate=annealing.staircase(rates, [200, 150, 150]), callbacks=[best],
+        learning_rate=schedules.staircase(rates, [200, 150, 150]), callbacks=[best],
     )  # fmt: skip
     chosen = 1 + history.valid_elbo.index(max(history.valid_elbo))
-    score = nll(storage.load_model(best.path), binarized.test.x, num_samples=200)
+    score = nll(saving.load_model(best.path), binarized.test.x, num_samples=200)
     last = nll(model, binarized.test.x, num_samples=200)["value"]
     return model, score | {"chosen_epoch": chosen, "value_of_the_last_model": last}
 
@@ -101,7 +103,7 @@ def burda(k: int, seed: int, checkpoint: Checkpoint, epochs: int) -> tuple[VAE, 
         model, x, epochs=epochs, batch_size=20, seed=seed, checkpoint=checkpoint,
         objective="elbo" if k == 1 else "iwae", num_samples=k, transform=data.binarize,
         optimizer=lambda p: torch.optim.Adam(p, eps=1e-4, fused=True),
-        learning_rate=annealing.staircase(stairs, [3**i * epochs / 3280 for i in range(8)]),
+        learning_rate=schedules.staircase(stairs, [3**i * epochs / 3280 for i in range(8)]),
     )  # fmt: skip
     test = data.binarize(mnist.test.x, rng=0)
     return model, nll(model, test, num_samples=5000, subset=1000)
@@ -212,7 +214,7 @@ def enter(name: str, result: dict[str, Any]) -> None:
     results = [r for r in results if (r["epochs"], r["seed"], r.get("note")) != key]
     results = sorted([*results, result], key=lambda r: (r["epochs"], r["seed"]))
     ledger[name] = {**facts(name), "results": results}
-    _files.write(LEDGER, (json.dumps(ledger, indent=1, ensure_ascii=False) + "\n").encode())
+    files.write(LEDGER, (json.dumps(ledger, indent=1, ensure_ascii=False) + "\n").encode())
 
 
 def table() -> str:
@@ -246,7 +248,7 @@ def onto_the_page() -> None:
     before, _, rest = PAGE.read_text().partition("<!-- ledger -->\n")
     _, mark, after = rest.partition("<!-- /ledger -->")
     text = f"{before}<!-- ledger -->\n\n{table()}\n\n{mark}{after}"
-    _files.write(PAGE, text.encode())
+    files.write(PAGE, text.encode())
 
 
 def main() -> None:

@@ -22,9 +22,9 @@ import torch
 from torch.utils.data import TensorDataset
 
 from vae_tutorial import data, training
-from vae_tutorial.history import History
 from vae_tutorial.model import VAE
-from vae_tutorial.runtime import default_device
+from vae_tutorial.support.devices import default_device
+from vae_tutorial.training.history import History
 
 CONTEXT = torch.multiprocessing.get_context("spawn")
 Process, Pipe = CONTEXT.Process, CONTEXT.Pipe

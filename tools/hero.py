@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from PIL import Image, PngImagePlugin
 
-from vae_tutorial import pretrained
+from vae_tutorial.book import pretrained
 
 TARGET = Path(__file__).resolve().parents[1] / "web" / "static" / "hero.png"
 ROWS, COLUMNS, SIDE, SCALE = 7, 20, 28, 2

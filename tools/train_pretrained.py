@@ -11,8 +11,12 @@ from pathlib import Path
 
 import torch
 
-from vae_tutorial import data, objectives, pretrained, runtime, sources, storage, training
+from vae_tutorial import data, objectives, training
+from vae_tutorial.book import pretrained
+from vae_tutorial.data import sources
 from vae_tutorial.model import VAE
+from vae_tutorial.randomness import as_generator
+from vae_tutorial.training import saving
 
 FOLDER = Path(pretrained.__file__).parent
 SETTINGS = {"epochs": 200, "batch_size": 500, "learning_rate": 2e-3, "seed": 0}
@@ -23,7 +27,7 @@ SCORE_SAMPLES = 100
 def mean_elbo(model: VAE, x: torch.Tensor) -> float:
     total = sum(
         objectives.elbo(model, part, SCORE_SAMPLES, rng).value.sum().item()
-        for rng in [runtime.as_generator(0)]
+        for rng in [as_generator(0)]
         for part in x.split(500)
     )
     return total / len(x)
@@ -34,7 +38,7 @@ def main() -> None:
     model = VAE.mlp(grey.dim, latent_dim=2, hidden=(300,), seed=0)
     training.fit(model, grey, transform=data.binarize, **SETTINGS)  # type: ignore[arg-type]
     path = FOLDER / "mnist_2d.safetensors"
-    storage.save_model(model.half(), path)
+    saving.save_model(model.half(), path)
     shipped = pretrained.load("mnist_2d")
     test = data.load("mnist", pixels="binary", seed=0).test.x
     record = {

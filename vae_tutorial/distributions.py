@@ -23,7 +23,7 @@ from torch.distributions import (
 from torch.nn.functional import binary_cross_entropy_with_logits, softplus
 from torch.types import _size
 
-from vae_tutorial.runtime import standard_normal
+from vae_tutorial.randomness import standard_normal
 
 
 def full_precision(parameter: Tensor) -> Tensor:

@@ -20,11 +20,11 @@ from torch import Tensor
 from torch.distributions import Distribution
 from torch.nn import Parameter
 
-from vae_tutorial import _door
 from vae_tutorial.distributions import draw
 from vae_tutorial.model import VAE
 from vae_tutorial.objectives import elbo, iwae_bound, log_weights, posterior_samples
-from vae_tutorial.runtime import RandomSource, as_generator
+from vae_tutorial.randomness import RandomSource, as_generator
+from vae_tutorial.support import inputs
 
 
 def flat_gradient(objective: Tensor, parameters: Iterable[Parameter]) -> Tensor:
@@ -76,7 +76,7 @@ def score_function(
 
     Source: Williams (1992); Kingma & Welling (2014), section 2.2.
     """
-    _door.positive_int("num_samples", num_samples)
+    inputs.positive_int("num_samples", num_samples)
     log_w, log_q = _weights_and_scores(model, x, num_samples, rng)
     return flat_gradient((log_w * log_q).mean(), model.encoder.parameters())
 
@@ -102,7 +102,7 @@ def score_function_with_baseline(
 
     Source: Mnih & Rezende (2016); Kool et al. (2019).
     """
-    if _door.positive_int("num_samples", num_samples) < 2:
+    if inputs.positive_int("num_samples", num_samples) < 2:
         raise ValueError(
             "num_samples must be at least 2, not 1; the baseline of a sample is the mean of the "
             "other samples"
@@ -177,7 +177,7 @@ def doubly_reparameterized(model: VAE, x: Tensor, k: int, rng: RandomSource = No
 
     Source: Tucker et al. (2019); Roeder et al. (2017) for k = 1.
     """
-    _door.positive_int("k", k)
+    inputs.positive_int("k", k)
     q, z = posterior_samples(model, model.check_data(x), k, rng)
     log_w = log_weights(model, x, q.detached(), z)  # [k, B]
     normalized = torch.softmax(log_w.detach(), 0)

@@ -16,7 +16,6 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from vae_tutorial import _door
 from vae_tutorial.distributions import DiagonalNormal, FullNormal, Posterior
 from vae_tutorial.networks import (
     ACTIVATIONS,
@@ -27,7 +26,9 @@ from vae_tutorial.networks import (
     GaussianEncoder,
     GaussianPrior,
 )
-from vae_tutorial.runtime import default_device, forked_seed
+from vae_tutorial.randomness import forked_seed
+from vae_tutorial.support import inputs
+from vae_tutorial.support.devices import default_device
 
 __all__ = ["VAE", "DiagonalNormal", "FullNormal"]
 
@@ -62,7 +63,7 @@ class VAE(nn.Module):
         super().__init__()
         self.encoder = encoder
         self.decoder = decoder
-        self.latent_dim = _door.positive_int("latent_dim", latent_dim)
+        self.latent_dim = inputs.positive_int("latent_dim", latent_dim)
         self.prior_network = prior
         self.register_buffer("_zero", torch.zeros(latent_dim), persistent=False)
 
@@ -106,13 +107,13 @@ class VAE(nn.Module):
         if not sizes:
             raise ValueError("hidden must name at least one layer, such as (200,), not ()")
         for name, size in [("data_dim", data_dim), *(("hidden", h) for h in sizes)]:
-            _door.positive_int(name, size)
-        _door.positive_int("latent_dim", latent_dim)
-        _door.one_of("decoder", decoder, DECODERS)
-        _door.one_of("activation", activation, ACTIVATIONS)
-        _door.one_of("posterior", posterior, POSTERIORS)
-        _door.one_of("prior", prior, PRIORS)
-        _door.finite_number("variance", variance, above=0)
+            inputs.positive_int(name, size)
+        inputs.positive_int("latent_dim", latent_dim)
+        inputs.one_of("decoder", decoder, DECODERS)
+        inputs.one_of("activation", activation, ACTIVATIONS)
+        inputs.one_of("posterior", posterior, POSTERIORS)
+        inputs.one_of("prior", prior, PRIORS)
+        inputs.finite_number("variance", variance, above=0)
         if decoder == "categorical" and (letters is None or letters < 2 or data_dim % letters):
             raise ValueError(
                 f"letters must be a whole number of at least 2 that divides data_dim={data_dim} "
@@ -187,7 +188,7 @@ class VAE(nn.Module):
             ValueError: x has another shape, NaN, or values outside the decoder's support.
         """
         width = self.settings["data_dim"] if self.settings else None
-        _door.batch("x", x, width)
+        inputs.batch("x", x, width)
         refuse: Callable[[Tensor], None] | None = getattr(self.decoder, "check_data", None)
         if refuse is not None:
             refuse(x)

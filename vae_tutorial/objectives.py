@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, kl_divergence
 
-from vae_tutorial import _door
 from vae_tutorial.distributions import DiagonalNormal, Posterior
 from vae_tutorial.model import VAE
-from vae_tutorial.runtime import Noise, standard_normal
+from vae_tutorial.randomness import Noise, standard_normal
+from vae_tutorial.support import inputs
 
 
 def gaussian_kl(
@@ -102,7 +102,7 @@ def elbo(model: VAE, x: Tensor, num_samples: int = 1, rng: Noise = None) -> Elbo
 
     Source: Kingma & Welling (2014), equations 7 and 10 (the SGVB estimator B).
     """
-    _door.positive_int("num_samples", num_samples)
+    inputs.positive_int("num_samples", num_samples)
     return elbo_terms(model, model.check_data(x), num_samples, rng)
 
 
@@ -148,7 +148,7 @@ def sgvb_a(model: VAE, x: Tensor, num_samples: int = 1, rng: Noise = None) -> Te
 
     Source: Kingma & Welling (2014), equation 6.
     """
-    _door.positive_int("num_samples", num_samples)
+    inputs.positive_int("num_samples", num_samples)
     q, z = posterior_samples(model, model.check_data(x), num_samples, rng)
     return log_weights(model, x, q, z).mean(0)
 
@@ -172,7 +172,7 @@ def dataset_elbo(estimate: Tensor, dataset_size: int) -> Tensor:
 
     Source: Kingma & Welling (2014), equation 8.
     """
-    _door.positive_int("dataset_size", dataset_size)
+    inputs.positive_int("dataset_size", dataset_size)
     if estimate.dim() != 1 or len(estimate) == 0:
         raise ValueError(
             f"estimate must hold one value per example, [M], not {list(estimate.shape)}; "
@@ -190,7 +190,7 @@ def iwae_bound(model: VAE, x: Tensor, k: int, rng: Noise = None) -> Tensor:
 
     Source: Burda et al. (2016), equation 8 and theorem 1.
     """
-    _door.positive_int("k", k)
+    inputs.positive_int("k", k)
     return iwae_terms(model, model.check_data(x), k, rng)[0]
 
 
@@ -215,8 +215,8 @@ def free_bits(
 
     Source: Kingma et al. (2016), appendix C.8, with every dimension a group of its own.
     """
-    _door.finite_number("nats", nats, at_least=0)
-    _door.positive_int("num_samples", num_samples)
+    inputs.finite_number("nats", nats, at_least=0)
+    inputs.positive_int("num_samples", num_samples)
     q, z = posterior_samples(model, model.check_data(x), num_samples, rng)
     prior = model.prior
     if not (isinstance(q, DiagonalNormal) and isinstance(prior, DiagonalNormal)):

@@ -8,7 +8,7 @@ import pytest
 import torch
 from built_site import Visit
 
-from vae_tutorial import pretrained
+from vae_tutorial.book import pretrained
 
 POINTS = [(0.0, 0.0), (1.0, -0.5), (-1.7, 0.3), (2.4, 2.1), (-0.6, -2.9)]
 MAX_MILLISECONDS = 4.0

@@ -91,9 +91,9 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel):
     assert folders == {"vae_tutorial"} | {f for f in folders if f.endswith(".dist-info")}
     for needed in (
         "vae_tutorial/py.typed",
-        "vae_tutorial/widgets/latent_explorer.js",
-        "vae_tutorial/pretrained/mnist_2d.safetensors",
-        "vae_tutorial/pretrained/mnist_2d.json",
+        "vae_tutorial/book/widgets/latent_explorer.js",
+        "vae_tutorial/book/pretrained/mnist_2d.safetensors",
+        "vae_tutorial/book/pretrained/mnist_2d.json",
     ):
         assert needed in names
     assert wheel.stat().st_size < 2_000_000
@@ -103,7 +103,8 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel):
 def test_the_installed_package_works_outside_the_checkout(installed, tmp_path):
     code = """
 import json, vae_tutorial
-from vae_tutorial import data, model, objectives, pretrained, training, widgets
+from vae_tutorial import data, model, objectives, training
+from vae_tutorial.book import pretrained, widgets
 vae = pretrained.load("mnist_2d", device="cpu")
 explorer = widgets.LatentExplorer(vae)
 digits = data.load("digits", device="cpu")

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vae_tutorial import annealing, data, training
+from vae_tutorial import data, schedules, training
 from vae_tutorial.model import VAE
 
 epochs = st.floats(-10, 1000, allow_nan=False)
@@ -16,37 +16,37 @@ weights = st.floats(0, 10)
 
 @given(epochs, weights)
 def test_constant(epoch, beta):
-    assert annealing.constant(beta)(epoch) == beta
-    assert annealing.constant()(epoch) == 1.0
+    assert schedules.constant(beta)(epoch) == beta
+    assert schedules.constant()(epoch) == 1.0
 
 
 def test_linear_warmup_goes_in_a_straight_line():
-    beta = annealing.linear_warmup(10)
+    beta = schedules.linear_warmup(10)
     assert [beta(e) for e in (-1, 0, 2.5, 5, 10, 11, 1e6)] == [0, 0, 0.25, 0.5, 1, 1, 1]
-    down = annealing.linear_warmup(4, start=3.0, end=0.5)
+    down = schedules.linear_warmup(4, start=3.0, end=0.5)
     assert [down(e) for e in (0, 1, 2, 4, 9)] == [3.0, 2.375, 1.75, 0.5, 0.5]
 
 
 def test_cyclical_ramps_holds_and_repeats():
-    beta = annealing.cyclical(period=10, cycles=2, ramp=0.5)
+    beta = schedules.cyclical(period=10, cycles=2, ramp=0.5)
     times = (0, 2.5, 5, 9.9, 10, 12.5, 15, 19.9, 20, 22.5, 100)
     assert [beta(t) for t in times] == [0, 0.5, 1, 1, 0, 0.5, 1, 1, 1, 1, 1]
     assert beta(-3) == 0
-    default = annealing.cyclical(period=10, cycles=1)
+    default = schedules.cyclical(period=10, cycles=1)
     assert [default(t) for t in (2.5, 5, 7)] == [0.5, 1, 1]
-    other = annealing.cyclical(period=4, cycles=3, ramp=1.0, start=0.2, end=0.6)
+    other = schedules.cyclical(period=4, cycles=3, ramp=1.0, start=0.2, end=0.6)
     assert other(1) == pytest.approx(0.3) and other(3) == pytest.approx(0.5)
     assert other(4) == pytest.approx(0.2) and other(11) == pytest.approx(0.5)
     assert other(12) == 0.6
 
 
 def test_sigmoid_is_the_logistic_function():
-    beta = annealing.sigmoid(midpoint=20, width=4)
+    beta = schedules.sigmoid(midpoint=20, width=4)
     assert beta(20) == 0.5
     assert beta(24) == pytest.approx(1 / (1 + math.exp(-1)))
     assert beta(16) == pytest.approx(1 / (1 + math.exp(1)))
     assert beta(40) > 0.993 and beta(1e9) == 1 and beta(-1e9) == 0
-    scaled = annealing.sigmoid(0, 1, start=1.0, end=3.0)
+    scaled = schedules.sigmoid(0, 1, start=1.0, end=3.0)
     assert scaled(0) == 2.0 and scaled(50) == pytest.approx(3.0) and scaled(-50) == 1.0
 
 
@@ -54,9 +54,9 @@ def test_sigmoid_is_the_logistic_function():
 def test_every_schedule_stays_between_its_ends(epoch, start, end):
     low, high = min(start, end), max(start, end)
     for beta in (
-        annealing.linear_warmup(7, start, end),
-        annealing.cyclical(5, 3, 0.4, start, end),
-        annealing.sigmoid(10, 2, start, end),
+        schedules.linear_warmup(7, start, end),
+        schedules.cyclical(5, 3, 0.4, start, end),
+        schedules.sigmoid(10, 2, start, end),
     ):
         assert low - 1e-9 <= beta(epoch) <= high + 1e-9
 
@@ -64,20 +64,20 @@ def test_every_schedule_stays_between_its_ends(epoch, start, end):
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: annealing.constant(-1), "beta must be a finite number of at least 0, not -1"),
-        (lambda: annealing.constant(math.nan), "beta must be"),
-        (lambda: annealing.linear_warmup(0), "epochs must be a finite number above 0, not 0"),
-        (lambda: annealing.linear_warmup(5, start=-0.1), "start must be"),
-        (lambda: annealing.linear_warmup(5, end=math.inf), "end must be"),
-        (lambda: annealing.cyclical(0, 2), "period must be a finite number above 0"),
-        (lambda: annealing.cyclical(5, 0), "cycles must be a whole number of at least 1"),
-        (lambda: annealing.cyclical(5, 2, ramp=0), "ramp must be .*above 0 and at most 1, not 0"),
-        (lambda: annealing.cyclical(5, 2, ramp=1.5), "at most 1, not 1.5"),
-        (lambda: annealing.cyclical(5, 2, ramp=math.nan), "^ramp must be a finite number"),
-        (lambda: annealing.cyclical(5, 2, start=-1), "start must be"),
-        (lambda: annealing.sigmoid(3, 0), "width must be a finite number above 0"),
-        (lambda: annealing.sigmoid(math.nan, 1), "midpoint must be a finite number"),
-        (lambda: annealing.sigmoid(1, 1, end=-2), "end must be"),
+        (lambda: schedules.constant(-1), "beta must be a finite number of at least 0, not -1"),
+        (lambda: schedules.constant(math.nan), "beta must be"),
+        (lambda: schedules.linear_warmup(0), "epochs must be a finite number above 0, not 0"),
+        (lambda: schedules.linear_warmup(5, start=-0.1), "start must be"),
+        (lambda: schedules.linear_warmup(5, end=math.inf), "end must be"),
+        (lambda: schedules.cyclical(0, 2), "period must be a finite number above 0"),
+        (lambda: schedules.cyclical(5, 0), "cycles must be a whole number of at least 1"),
+        (lambda: schedules.cyclical(5, 2, ramp=0), "ramp must be .*above 0 and at most 1, not 0"),
+        (lambda: schedules.cyclical(5, 2, ramp=1.5), "at most 1, not 1.5"),
+        (lambda: schedules.cyclical(5, 2, ramp=math.nan), "^ramp must be a finite number"),
+        (lambda: schedules.cyclical(5, 2, start=-1), "start must be"),
+        (lambda: schedules.sigmoid(3, 0), "width must be a finite number above 0"),
+        (lambda: schedules.sigmoid(math.nan, 1), "midpoint must be a finite number"),
+        (lambda: schedules.sigmoid(1, 1, end=-2), "end must be"),
     ],
 )
 def test_nonsense_is_refused(make, words):

@@ -9,14 +9,15 @@ import torch
 from disks import run_on_a_small_disk
 
 from vae_tutorial import data, training
-from vae_tutorial.checkpoint import Checkpoint, load_history, read
 from vae_tutorial.model import VAE
+from vae_tutorial.training.checkpoint import Checkpoint, load_history, read
 
 RUN = """
 import os, sys
 import torch
-from vae_tutorial import annealing, data, training
-from vae_tutorial.checkpoint import Checkpoint
+from vae_tutorial import data, training
+from vae_tutorial import schedules
+from vae_tutorial.training.checkpoint import Checkpoint
 from vae_tutorial.model import VAE
 
 folder, kill_at = sys.argv[1], int(sys.argv[2])
@@ -34,7 +35,7 @@ grey = data.load("digits", pixels="grey", device="cpu")
 model = VAE.mlp(64, 2, hidden=(20,), device="cpu")
 history = training.fit(
     model, grey, steps=60, batch_size=64, transform=binarize_or_die, optimizer={optimizer!r},
-    beta=annealing.linear_warmup(2), learning_rate=lambda epoch: 3e-3 / (1 + epoch), every=13,
+    beta=schedules.linear_warmup(2), learning_rate=lambda epoch: 3e-3 / (1 + epoch), every=13,
     objective="elbo", checkpoint=Checkpoint(folder + "/run", every=7), progress=False,
 )
 history.save(folder + "/history.json")
@@ -181,7 +182,7 @@ def test_a_disk_that_fills_up_keeps_the_last_checkpoint(tmp_path):
     code = f"""
 import torch
 from vae_tutorial import data, training
-from vae_tutorial.checkpoint import Checkpoint, read
+from vae_tutorial.training.checkpoint import Checkpoint, read
 from vae_tutorial.model import VAE
 from pathlib import Path
 path = Path("{tmp_path}") / "run"

@@ -8,8 +8,15 @@ import pytest
 import sympy as sp
 import torch
 
-from vae_tutorial import checks
-from vae_tutorial.checks import VerificationError, at_most, close, estimates, identical, verify
+from vae_tutorial.book import checks
+from vae_tutorial.book.checks import (
+    VerificationError,
+    at_most,
+    close,
+    estimates,
+    identical,
+    verify,
+)
 
 GOOD, BAD = close(1.0, 1.0), close(1.0, 2.0)
 

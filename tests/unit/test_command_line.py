@@ -17,10 +17,11 @@ from disks import run_on_a_small_disk
 from safetensors import safe_open
 
 import vae_tutorial
-from vae_tutorial import commands, sources
 from vae_tutorial.__main__ import COMMANDS, EXAMPLES, HELP, main, parse
-from vae_tutorial.distributed import WorkerLostError
-from vae_tutorial.storage import load_model
+from vae_tutorial.cli import commands
+from vae_tutorial.data import sources
+from vae_tutorial.training.processes import WorkerLostError
+from vae_tutorial.training.saving import load_model
 
 TINY = ["--hidden", "10", "--device", "cpu", "--quiet"]
 MODULE = [sys.executable, "-m", "vae_tutorial"]

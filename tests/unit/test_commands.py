@@ -10,16 +10,17 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from vae_tutorial import annealing, data, evaluation, objectives, sources, training
-from vae_tutorial.checkpoint import load_history
-from vae_tutorial.commands import data as list_data
-from vae_tutorial.commands import evaluate, examples, listing, sample, sampling, train
+from vae_tutorial import data, evaluation, objectives, schedules, training
+from vae_tutorial.cli.commands import data as list_data
+from vae_tutorial.cli.commands import evaluate, examples, listing, sample, sampling, train
+from vae_tutorial.cli.settings import Data, Evaluate, Sample, Train, from_json
+from vae_tutorial.data import sources
 from vae_tutorial.distributions import draw
-from vae_tutorial.history import History
 from vae_tutorial.model import VAE
-from vae_tutorial.runtime import as_generator
-from vae_tutorial.settings import Data, Evaluate, Sample, Train, from_json
-from vae_tutorial.storage import load_model
+from vae_tutorial.randomness import as_generator
+from vae_tutorial.training.checkpoint import load_history
+from vae_tutorial.training.history import History
+from vae_tutorial.training.saving import load_model
 
 CPU = torch.device("cpu")
 
@@ -129,7 +130,7 @@ def test_every_setting_reaches_the_training(tmp_path):
 def test_training_is_what_fit_does_with_the_same_settings(run):
     folder, _ = run
     model = VAE.mlp(64, 2, hidden=(10,), seed=3, device="cpu")
-    beta = annealing.linear_warmup(1.0)
+    beta = schedules.linear_warmup(1.0)
     digits = data.load("digits", device=CPU)
     training.fit(model, digits, epochs=2, beta=beta, seed=3, progress=False)
     tensors = {k: v.numpy().tobytes() for k, v in model.state_dict().items()}

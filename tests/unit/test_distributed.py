@@ -10,15 +10,16 @@ import torch
 from torch import nn
 
 from vae_tutorial import data, training
-from vae_tutorial.checkpoint import Checkpoint, read
-from vae_tutorial.distributed import Workers, workers
 from vae_tutorial.model import VAE
+from vae_tutorial.training.checkpoint import Checkpoint, read
+from vae_tutorial.training.processes import Workers, workers
 
 RUN = """
 import json, os, sys
 import torch
-from vae_tutorial import data, distributed, training
-from vae_tutorial.checkpoint import Checkpoint
+from vae_tutorial import data, training
+from vae_tutorial.training import processes
+from vae_tutorial.training.checkpoint import Checkpoint
 from vae_tutorial.model import VAE
 
 folder, settings = sys.argv[1], json.loads(sys.argv[2])
@@ -33,7 +34,7 @@ def binarize(x, rng):
         os.kill(os.getpid(), 9)
     return data.binarize(x, rng)
 
-with distributed.workers() as w:
+with processes.workers() as w:
     grey = data.load("digits", pixels="grey", device="cpu")
     model = VAE.mlp(64, 2, hidden=(30,), device="cpu")
     if settings.pop("batchnorm", False):

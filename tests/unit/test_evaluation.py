@@ -15,15 +15,18 @@ from scipy.stats import genpareto
 from torch import nn
 from torch.distributions import Independent, Laplace, kl_divergence
 
-from vae_tutorial import evaluation, gaps, importance, pareto
+from vae_tutorial import evaluation
 from vae_tutorial.distributions import DiagonalNormal, FullNormal
 from vae_tutorial.evaluation import (
     active_units,
     aggregate_kl,
     best_posterior,
+    evidence,
     gap,
+    gaps,
     log_evidence,
     mutual_information,
+    pareto,
     reconstructions,
     samples,
 )
@@ -130,7 +133,7 @@ def test_summary_is_its_formulas_at_any_offset():
     log_w = torch.randn(500, 4, generator=torch.Generator().manual_seed(0)).double()
     w = log_w.exp()
     for offset in (0.0, -5000.0, 5000.0):
-        value, error, size, k = importance.summary(log_w + offset)
+        value, error, size, k = evidence.summary(log_w + offset)
         torch.testing.assert_close(value, w.mean(0).log() + offset)
         torch.testing.assert_close(error, w.std(0) / (math.sqrt(500) * w.mean(0)))
         torch.testing.assert_close(size, w.sum(0) ** 2 / (w**2).sum(0))
@@ -173,19 +176,17 @@ def test_samples_are_split_when_they_do_not_fit_beside_all_examples():
     model, q, seen = linear_gaussian(), linear_gaussian().encode(X), []
     model.decoder.register_forward_hook(lambda _m, inputs, _out: seen.append(len(inputs[0])))
     eps = torch.zeros(10, 2, 2).double()
-    importance.sampled_log_weights(model, X, q, eps, chunk=9)
+    evidence.sampled_log_weights(model, X, q, eps, chunk=9)
     assert seen == [4, 4, 2]
 
 
 def test_the_default_chunk_is_what_fits_into_32_MiB():
     vae = VAE.mlp(784, 20, hidden=(4,))
     x = torch.zeros(1, 784)
-    assert importance.pairs_at_a_time(vae, x, None) == 2**25 // (4 * 10 * 804)
-    assert importance.pairs_at_a_time(vae, x.double(), None) == 2**25 // (8 * 10 * 804)
-    assert (
-        importance.pairs_at_a_time(VAE.mlp(10**7, 1, hidden=(1,)), torch.zeros(1, 10**7), 3) == 3
-    )
-    assert importance.pairs_at_a_time(vae, torch.zeros(1, 1).expand(1, 10**8), None) == 1
+    assert evidence.pairs_at_a_time(vae, x, None) == 2**25 // (4 * 10 * 804)
+    assert evidence.pairs_at_a_time(vae, x.double(), None) == 2**25 // (8 * 10 * 804)
+    assert evidence.pairs_at_a_time(VAE.mlp(10**7, 1, hidden=(1,)), torch.zeros(1, 10**7), 3) == 3
+    assert evidence.pairs_at_a_time(vae, torch.zeros(1, 1).expand(1, 10**8), None) == 1
 
 
 MEMORY_PROBE = """

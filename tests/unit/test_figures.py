@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.distributions import Normal
 
-from vae_tutorial import figures
+from vae_tutorial.book import figures
 from vae_tutorial.model import VAE
 from vae_tutorial.training import History
 

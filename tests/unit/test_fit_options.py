@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import nn
 
-from vae_tutorial import annealing, data, objectives, training
-from vae_tutorial.history import History
+from vae_tutorial import data, objectives, schedules, training
 from vae_tutorial.model import VAE
-from vae_tutorial.progress import Progress, describe
+from vae_tutorial.training.history import History
+from vae_tutorial.training.progress import Progress, describe
 
 
 @pytest.fixture(scope="module")
@@ -205,7 +205,7 @@ def test_compiled_training_is_the_same_training(x):
     settings = {"steps": 30, "batch_size": 100, "learning_rate": 5e-3, "progress": False}
     first = training.fit(eager, x, **settings)
     second = training.fit(
-        compiled, x, compile=True, beta=annealing.linear_warmup(1e-9), **settings
+        compiled, x, compile=True, beta=schedules.linear_warmup(1e-9), **settings
     )
     assert second.objective == pytest.approx(first.objective, rel=2e-2)
     third = small()
@@ -217,7 +217,7 @@ def test_compiled_training_is_the_same_training(x):
 def test_divergence_keeps_the_last_good_state(x):
     """At step 130 the learning rate explodes; the last look was at step 100."""
     model, stopped = small(), small()
-    rate = annealing.staircase([1e-3, 1e30], [130, 10])
+    rate = schedules.staircase([1e-3, 1e30], [130, 10])
     with pytest.raises(
         training.DivergenceError, match=r"step 13\d .*after step 100: try a learning_rate below 1e"
     ):
@@ -259,8 +259,8 @@ def test_progress_of_a_stream_counts_steps(capsys):
 
 
 def test_a_staircase_goes_down_in_steps():
-    rate = annealing.staircase([1.0, 0.5, 0.25], [1, 2, 4])
+    rate = schedules.staircase([1.0, 0.5, 0.25], [1, 2, 4])
     assert [rate(t) for t in (0, 0.99, 1, 2.9, 3, 6.9, 7, 100)] == [1, 1, 0.5, 0.5] + [0.25] * 4
     for values, lengths in [([], []), ([1], [1, 2]), ([-1.0], [1]), ([1.0], [0])]:
         with pytest.raises(ValueError):
-            annealing.staircase(values, lengths)
+            schedules.staircase(values, lengths)

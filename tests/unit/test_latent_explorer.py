@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
+from vae_tutorial.book.widgets import LatentExplorer, _layers, _still
 from vae_tutorial.model import VAE
-from vae_tutorial.widgets import LatentExplorer, _layers, _still
 
 
 def small(**settings) -> VAE:

@@ -19,7 +19,7 @@ from vae_tutorial.mean_field import (
     NormalGamma,
     NormalGammaFactors,
 )
-from vae_tutorial.runtime import forked_seed
+from vae_tutorial.randomness import forked_seed
 
 
 def double(values):

@@ -9,7 +9,7 @@ from vae_tutorial import training
 from vae_tutorial.distributions import DiagonalNormal, OneHotSequence, draw
 from vae_tutorial.model import VAE
 from vae_tutorial.objectives import elbo
-from vae_tutorial.storage import load_model, save_model
+from vae_tutorial.training.saving import load_model, save_model
 
 KINDS = [
     {"decoder": "bernoulli"},

@@ -9,9 +9,9 @@ import torch
 from torch import nn
 from torch.distributions import Bernoulli, Independent
 
-from vae_tutorial import annealing, data, objectives, training
-from vae_tutorial.checkpoint import Checkpoint
+from vae_tutorial import data, objectives, schedules, training
 from vae_tutorial.model import VAE, DiagonalNormal
+from vae_tutorial.training.checkpoint import Checkpoint
 
 
 class Encoder(nn.Sequential):
@@ -53,7 +53,7 @@ def same(a, b):
 def test_divergence_is_found_whoever_checks_the_parameters(digits, check):
     """A distribution of torch refuses logits that are not finite; without its check the objective
     is not finite. Either way the step is named, and the model is back where it was."""
-    rate = annealing.staircase([1e-3, 1e30], [130 / 13, 10])
+    rate = schedules.staircase([1e-3, 1e30], [130 / 13, 10])
     model, stopped = own(check=check), own(check=check)
     with pytest.raises(
         training.DivergenceError,
@@ -107,7 +107,7 @@ def test_held_out_examples_teach_a_batchnorm_nothing(digits):
 
 def test_divergence_puts_running_means_back_too(digits):
     model, stopped = own(nn.BatchNorm1d(20)), own(nn.BatchNorm1d(20))
-    rate = annealing.staircase([1e-3, 1e36], [10, 10])
+    rate = schedules.staircase([1e-3, 1e36], [10, 10])
     with pytest.raises(training.DivergenceError, match="after step 130"):
         training.fit(model, digits.train.x, batch_size=100, learning_rate=rate, progress=False)
     training.fit(stopped, digits.train.x, steps=130, batch_size=100, progress=False)

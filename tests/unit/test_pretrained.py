@@ -3,7 +3,9 @@
 import pytest
 import torch
 
-from vae_tutorial import data, objectives, pretrained, runtime
+from vae_tutorial import data, objectives
+from vae_tutorial.book import pretrained
+from vae_tutorial.randomness import as_generator
 
 
 @pytest.mark.parametrize("name", pretrained.names())
@@ -36,7 +38,7 @@ def test_there_is_one_and_unknown_names_are_refused():
 def test_the_score_is_what_the_model_reaches_on_mnist(data_folder):
     """All test images with 10 samples each, against the recorded mean with 100."""
     model = pretrained.load("mnist_2d")
-    rng = runtime.as_generator(1)
+    rng = as_generator(1)
     parts = data.load("mnist", pixels="binary", seed=0).test.x.split(500)
     value = torch.cat([objectives.elbo(model, x, 10, rng).value for x in parts]).mean().item()
     recorded = pretrained.provenance("mnist_2d")["score"]["nats_per_image"]

@@ -6,47 +6,49 @@ import sys
 import pytest
 import torch
 
-from vae_tutorial import runtime
+from vae_tutorial.book.seeds import chapter_seed
+from vae_tutorial.randomness import as_generator, forked_seed, standard_normal
+from vae_tutorial.support.devices import default_device
 
 
 def test_device_follows_the_environment(monkeypatch):
     monkeypatch.delenv("VAE_TUTORIAL_DEVICE", raising=False)
     expected = "cuda" if torch.cuda.is_available() else "cpu"
-    assert runtime.default_device().type == expected
+    assert default_device().type == expected
     monkeypatch.setenv("VAE_TUTORIAL_DEVICE", "cpu")
-    assert runtime.default_device() == torch.device("cpu")
+    assert default_device() == torch.device("cpu")
 
 
 @pytest.mark.parametrize("name", ["gpu9", "cuda:99"])
 def test_an_unusable_device_is_refused(monkeypatch, name):
     monkeypatch.setenv("VAE_TUTORIAL_DEVICE", name)
     with pytest.raises(ValueError, match=f"VAE_TUTORIAL_DEVICE='{name}' cannot be used"):
-        runtime.default_device()
+        default_device()
 
 
 def test_chapter_seed_adds_the_offset(monkeypatch):
     monkeypatch.delenv("VAE_TUTORIAL_SEED_OFFSET", raising=False)
-    assert runtime.chapter_seed(7) == 7
+    assert chapter_seed(7) == 7
     monkeypatch.setenv("VAE_TUTORIAL_SEED_OFFSET", "3")
-    assert runtime.chapter_seed(7) == 3007
+    assert chapter_seed(7) == 3007
     monkeypatch.setenv("VAE_TUTORIAL_SEED_OFFSET", "three")
     with pytest.raises(ValueError, match="'three' is not a whole number"):
-        runtime.chapter_seed(7)
+        chapter_seed(7)
 
 
 def test_as_generator():
     generator = torch.Generator()
-    assert runtime.as_generator(generator) is generator
-    assert runtime.as_generator(5).initial_seed() == 5
-    assert runtime.as_generator(None).initial_seed() != runtime.as_generator(None).initial_seed()
+    assert as_generator(generator) is generator
+    assert as_generator(5).initial_seed() == 5
+    assert as_generator(None).initial_seed() != as_generator(None).initial_seed()
     for bad in (-1, True, "0", 2**63):
         with pytest.raises(ValueError, match="random source"):
-            runtime.as_generator(bad)
+            as_generator(bad)
 
 
 def test_standard_normal_has_the_shape_and_dtype_and_moments():
     like = torch.zeros(1, dtype=torch.double)
-    eps = runtime.standard_normal((50_000, 2), 0, like)
+    eps = standard_normal((50_000, 2), 0, like)
     assert eps.shape == (50_000, 2) and eps.dtype == torch.double
     assert (eps.mean(0).abs() < 5 / 50_000**0.5).all()
     assert ((eps.var(0) - 1).abs() < 5 * (2 / 50_000) ** 0.5).all()
@@ -54,7 +56,7 @@ def test_standard_normal_has_the_shape_and_dtype_and_moments():
 
 def test_forked_seed_restores_the_global_generator():
     state = torch.random.get_rng_state()
-    with pytest.raises(RuntimeError), runtime.forked_seed(3):
+    with pytest.raises(RuntimeError), forked_seed(3):
         first = torch.rand(2)
         raise RuntimeError
     assert torch.equal(torch.random.get_rng_state(), state)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vae_tutorial.__main__ import COMMANDS, main
-from vae_tutorial.settings import (
+from vae_tutorial.cli.settings import (
     Data,
     Evaluate,
     Sample,

@@ -14,12 +14,13 @@ import pooch
 import pytest
 from disks import run_on_a_small_disk
 
-from vae_tutorial import data, readers, sources
+from vae_tutorial import data
+from vae_tutorial.data import formats, sources
 
 CONTENT = bytes(range(256)) * 2000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 FETCH = """
-from vae_tutorial import sources
+from vae_tutorial.data import sources
 wanted = sources.File("group/name", "{sha256}", {size}, ("{url}",))
 """
 
@@ -267,7 +268,7 @@ def test_original_formats_are_read_too(data_folder, tmp_path, monkeypatch):
             f for f in sources.SOURCES["binarized_mnist"].files if f.place.endswith(path.name)
         )
         assert wanted.size == len(text)
-        assert (readers.amat(path.read_bytes(), path)[:9] == x[:9] - ord("0")).all()
+        assert (formats.amat(path.read_bytes(), path)[:9] == x[:9] - ord("0")).all()
     (tmp_path / "mnist").mkdir()
     for path in (data_folder / "mnist").glob("*.gz"):
         (tmp_path / "mnist" / path.stem).write_bytes(gzip.decompress(path.read_bytes()))

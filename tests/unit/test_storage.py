@@ -8,7 +8,7 @@ from disks import run_on_a_small_disk
 from safetensors.torch import save_file
 
 from vae_tutorial.model import VAE
-from vae_tutorial.storage import load_model, save_model
+from vae_tutorial.training.saving import load_model, save_model
 
 
 @pytest.fixture
@@ -38,15 +38,16 @@ def test_saving_replaces_whole_files_and_leaves_no_other(saved):
 def test_a_save_on_a_full_disk_keeps_the_old_file(tmp_path):
     code = f"""
 from pathlib import Path
-from vae_tutorial import model, storage
+from vae_tutorial import model
+from vae_tutorial.training import saving
 path = Path("{tmp_path}") / "model.safetensors"
 small, large = model.VAE.mlp(4, hidden=3), model.VAE.mlp(784, hidden=400)
-storage.save_model(small, path)
+saving.save_model(small, path)
 try:
-    storage.save_model(large, path)
+    saving.save_model(large, path)
 except OSError as error:
     print(error)
-print(storage.load_model(path).settings == small.settings, len(list(path.parent.iterdir())))
+print(saving.load_model(path).settings == small.settings, len(list(path.parent.iterdir())))
 """
     message, state = run_on_a_small_disk(code, tmp_path).stdout.splitlines()
     assert "free some space" in message and state == "True 1"

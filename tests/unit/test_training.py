@@ -8,11 +8,11 @@ import torch
 from torch import nn
 
 from vae_tutorial import data, training
-from vae_tutorial.checkpoint import Checkpoint
 from vae_tutorial.model import VAE, DiagonalNormal
 from vae_tutorial.objectives import elbo_terms
-from vae_tutorial.progress import describe
-from vae_tutorial.runtime import as_generator
+from vae_tutorial.randomness import as_generator
+from vae_tutorial.training.checkpoint import Checkpoint
+from vae_tutorial.training.progress import describe
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,1 @@
+"""The command line: ``vae-tutorial``, or ``python -m vae_tutorial``."""
