@@ -9,7 +9,8 @@ from __future__ import annotations
 import ast
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+import symtable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -148,6 +149,40 @@ def verified(code: str) -> list[Verified]:
         if isinstance(label, ast.Constant):
             found.append(Verified(str(label.value), method))
     return found
+
+
+def names(code: str) -> tuple[set[str], set[str]]:
+    """The names that a cell's code binds at its top level, and those that it reads from before."""
+    tree = python(code)
+    table = symtable.symtable(ast.unparse(tree), "cell", "exec")
+    made = {s.get_name() for s in table.get_symbols() if s.is_assigned() or s.is_imported()}
+    used = {s.get_name() for s in table.get_symbols() if s.is_referenced()}
+    inner = list(table.get_children())
+    while inner:
+        scope = inner.pop()
+        used |= {s.get_name() for s in scope.get_symbols() if s.is_global()}
+        inner += scope.get_children()
+    first: dict[str, str] = {}
+    for node in _in_order(tree.body):
+        first.setdefault(node.id, "made" if isinstance(node.ctx, ast.Store) else "used")
+    return made, {name for name in used if name not in made or first.get(name) == "used"}
+
+
+def _in_order(statements: Iterable[ast.stmt]) -> Iterator[ast.Name]:
+    """The names of a source as they are evaluated: a statement's values before its targets."""
+    for statement in statements:
+        if isinstance(statement, ast.FunctionDef | ast.ClassDef):
+            continue
+        blocks = [getattr(statement, name, []) for name in ("body", "orelse", "finalbody")]
+        nested = {id(node) for block in blocks for inner in block for node in ast.walk(inner)}
+        own = [
+            node
+            for node in ast.walk(statement)
+            if isinstance(node, ast.Name) and id(node) not in nested
+        ]
+        yield from sorted(own, key=lambda node: isinstance(node.ctx, ast.Store))
+        for block in blocks:
+            yield from _in_order(block)
 
 
 def is_tick(line: str) -> bool:

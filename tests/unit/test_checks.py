@@ -18,6 +18,7 @@ from vae_tutorial.book.checks import (
     verify,
 )
 
+X = sp.symbols("x", real=True)
 GOOD, BAD = close(1.0, 1.0), close(1.0, 2.0)
 
 
@@ -32,6 +33,7 @@ def test_a_tick_names_the_equation_and_what_was_done(capsys):
     ("check", "how"),
     [
         (identical(sp.Integer(1), sp.Integer(1)), "proved with SymPy, for all values against X"),
+        (identical(X, X, given="a ≤ b"), "proved with SymPy, given a ≤ b against X"),
         (close(np.ones(8), np.ones(8), rtol=1e-5), "computed at 8 points, within 1e-05 of X"),
         (
             close(0.01, 0.0, atol=0.1),
@@ -59,7 +61,6 @@ def test_a_false_equation_fails_with_its_numbers(capsys):
 
 # what is rejected for another reason than being wrong shows nothing
 
-X = sp.symbols("x", real=True)
 NOT_A_NUMBER = [
     close(np.nan, 1.0),
     close(1.0, np.inf),

@@ -33,6 +33,12 @@ def test_a_table_is_html_with_headers_for_rows_and_columns():
     )
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_number_may_have_a_gradient():
+    x = torch.tensor(1.5, requires_grad=True)
+    assert repr(table({"a": x, "b": about(2 * x, 0.1)})).split()[:4] == ["a", "1.50", "b", "3.00"]
+
+
 def test_a_column_without_a_name_has_no_header():
     assert repr(table({"one": 1.0, "twelve": 12.0})) == "one       1.00\ntwelve   12.00"
     assert "<thead>" not in table({"one": 1.0})._repr_html_()

@@ -77,10 +77,12 @@ def verify(
     print(f"✓ {label}: {how}; {len(neighbors)} wrong neighbor{plural} rejected")
 
 
-def identical(left: Any, right: Any) -> Check:
+def identical(left: Any, right: Any, *, given: str | None = None) -> Check:
     """A SymPy identity: left − right simplifies to zero (matrices: each entry does).
 
-    Where it does not, numbers decide: the difference must be finite and not zero at some point.
+    ``given`` names for the tick what the proof takes for granted, where the equation claims more:
+    ``given="Gaussian factors"``. Where the two sides differ, numbers decide: the difference must
+    be finite and not zero at some point.
     """
     import sympy
 
@@ -89,7 +91,8 @@ def identical(left: Any, right: Any) -> Check:
     ok = all(sympy.simplify(entry) == 0 for entry in entries)
     undecided = "" if ok else _undecided(entries)
     detail = f"left − right = {residual}"
-    return Check(ok, "proved with SymPy, for all values", detail, "against", undecided)
+    scope = f"given {given}" if given else "for all values"
+    return Check(ok, f"proved with SymPy, {scope}", detail, "against", undecided)
 
 
 def close(left: ArrayLike, right: ArrayLike, *, rtol: float = RTOL, atol: float = ATOL) -> Check:

@@ -39,7 +39,7 @@ def about(value: Any, tolerance: float) -> About:
     """
     if not (math.isfinite(tolerance) and tolerance > 0):
         raise ValueError(f"tolerance={tolerance!r} is not a positive number; say how far is near")
-    return About(float(value), float(tolerance))
+    return About(_float(value), float(tolerance))
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,12 @@ def _cell(value: Any, digits: int) -> str:
                 f"{digits} digits hide a tolerance of {value.tolerance:g}; print more digits"
             )
         return f"{_printed(value.value, digits)} ±\N{NO-BREAK SPACE}{value.tolerance:g}"
-    return _printed(float(value), digits)
+    return _printed(_float(value), digits)
+
+
+def _float(value: Any) -> float:
+    """A number, also of a tensor with a gradient, on any device."""
+    return float(value.detach() if hasattr(value, "detach") else value)
 
 
 def _printed(number: float, digits: int) -> str:
