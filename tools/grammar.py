@@ -232,9 +232,9 @@ def visible_words(cells: Iterable[Cell]) -> int:
     text = markdown(cells) + "\n"
     text = BOX.sub(lambda box: "" if "dropdown" in box["options"] else box["body"], text)
     text = re.sub(r"^(```|~~~).*?^\1\s*?$", "", text, flags=re.S | re.M)
-    text = re.sub(
-        r"\$\$.+?\$\$(?: \([\w-]+\))?|\$[^$\n]+\$|`[^`]+`", " formula ", text, flags=re.S
-    )
+    text = ROLE.sub(" reference ", text)
+    formula = r"\$\$.+?\$\$(?: \([\w-]+\))?|\$[^$\n]+\$|`[^`]+`"
+    text = re.sub(formula, " formula ", text, flags=re.S)
     return sum(bool(re.search(r"\w", word)) for word in text.split())
 
 

@@ -8,7 +8,9 @@ from tools.fingerprint import files, fingerprint
 CODE = "%pip install x\nfrom pkg_free import y\nfrom vae_tutorial import VAE, book\n"
 TREE = {
     "__init__.py": "from typing import TYPE_CHECKING\n"
-    "if TYPE_CHECKING:\n    from vae_tutorial.model import VAE\n    from vae_tutorial.kl import kl\n"
+    "if TYPE_CHECKING:\n"
+    "    from vae_tutorial.model import VAE\n"
+    "    from vae_tutorial.kl import kl\n"
     "def __getattr__(name):\n    ...\n",
     "model.py": "from vae_tutorial import networks\nfrom vae_tutorial.support import inputs\n",
     "networks.py": "def late():\n    from vae_tutorial.slow import thing\n",
