@@ -1,9 +1,9 @@
 """What a data set is: three splits of examples, and how a model sees them.
 
-Images are rows of float32 in [0, 1]. Their pixels are grey, or made binary in one of three ways
-that a page must name: ``"static"``, each drawn once from a Bernoulli distribution whose mean is its
-grey value; ``"dynamic"``, those of training drawn anew for every batch; ``"threshold"``, 1 where the
-grey value is above one half. Sequences are rows of int64, one letter's number a column.
+Images are rows of float32 in [0, 1]. Their pixels are ``"grey"``, or made binary in one of three
+ways that a page must name: ``"static"``, each drawn once from a Bernoulli distribution whose mean
+is its grey value; ``"dynamic"``, the same, but anew for every batch of training; ``"threshold"``,
+1 where the grey value is above one half. Sequences are rows of int64, a letter's number a column.
 """
 
 from __future__ import annotations
