@@ -156,8 +156,8 @@ def test_one_hot_is_what_a_categorical_decoder_explains(tmp_path):
     assert torch.equal(hot, family.to("cpu").transform(family.train.x, torch.Generator()))
     assert hot.shape == (16, family.dim) and hot.sum(1).eq(4).all()
     assert torch.equal(hot.unflatten(1, (4, 21)).argmax(-1), family.train.x)
-    vae = VAE.mlp(family.dim, hidden=(5,), decoder="categorical", letters=21, device="cpu")
-    history = training.fit(vae, family, epochs=30, transform=family.transform, progress=False)
+    vae = VAE.mlp(family.dim, hidden=(5,), likelihood="categorical", letters=21, device="cpu")
+    history = training.fit(vae, family, epochs=30, progress=False)
     assert history.valid_elbo[-1] > history.valid_elbo[0]
     with pytest.raises(ValueError, match="numbers of letters, whole ones from 0 to 20"):
         family.one_hot(family.train.x + 5)
