@@ -10,8 +10,6 @@ from vae_tutorial import distributions
 from vae_tutorial.distributions import BernoulliLogits
 from vae_tutorial.model import VAE
 
-RNG = torch.Generator().manual_seed(0)
-
 
 def torchs(logits):
     return Independent(Bernoulli(logits=logits, validate_args=False), 1, validate_args=False)
@@ -28,8 +26,9 @@ each_way = pytest.mark.parametrize(
 
 
 def draw(*shape, scale=5.0):
-    logits = scale * torch.randn(*shape, generator=RNG, dtype=torch.double)
-    x = (torch.rand(shape[-2:], generator=RNG) < 0.4).double()
+    rng = torch.Generator().manual_seed(0)
+    logits = scale * torch.randn(*shape, generator=rng, dtype=torch.double)
+    x = (torch.rand(shape[-2:], generator=rng) < 0.4).double()
     return logits, x
 
 

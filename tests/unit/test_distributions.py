@@ -24,8 +24,9 @@ def test_the_log_probability_is_torchs_with_and_without_gradient(D, scale):
 
 
 def test_its_gradient_is_x_minus_the_probability():
-    logits = torch.randn(4, 6, dtype=torch.double, requires_grad=True)
-    x = (torch.rand(4, 6) < 0.5).double()
+    rng = torch.Generator().manual_seed(0)
+    logits = torch.randn(4, 6, generator=rng, dtype=torch.double, requires_grad=True)
+    x = (torch.rand(4, 6, generator=rng) < 0.5).double()
     BernoulliLogits(logits).log_prob(x).sum().backward()
     torch.testing.assert_close(logits.grad, x - torch.sigmoid(logits.detach()))
 
@@ -34,7 +35,7 @@ def test_what_is_not_finite_stays_so_and_the_wrong_sign_is_far_away():
     with torch.no_grad():
         bad = BernoulliLogits(torch.tensor([[float("nan"), 0.0], [0.0, 1.0]]))
         assert bad.log_prob_without_gradient(torch.zeros(2)).isnan().tolist() == [True, False]
-        logits = torch.randn(5, 9)
+        logits = torch.randn(5, 9, generator=torch.Generator().manual_seed(0))
         right = BernoulliLogits(logits).log_prob_without_gradient(torch.zeros(9))
         torch.testing.assert_close(right, -softplus(logits).sum(-1))
         assert (right - -softplus(-logits).sum(-1)).abs().max() > 0.5
