@@ -1,13 +1,14 @@
 # make book     the site in _build/html, decks included       make serve     look at it
 # make test     everything that CI runs                       make robust    chapters at 20 other seeds
 # make chapters run the notebooks, store their outputs        make bench     the benchmarks
+# make equations  draft the entries of new equations
 # Every target sets up .venv by itself; Python 3.11 or later and make are all it needs.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := book
-.PHONY: book slides serve chapters robust bench test lint types browser mutants pretrained vendor \
+.PHONY: book slides serve chapters equations robust bench test lint types browser mutants pretrained vendor \
 	requirements address clean
 
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
@@ -23,7 +24,7 @@ SITE := $(HTML)/.built
 DECKS := $(HTML)/slides/.built
 # pages and what they are made from; the chapters' stored outputs are part of the notebooks
 PAGES := _config.yml _toc.yml references.bib index.md $(wildcard chapters/*.ipynb chapters/*.md) \
-	$(shell find web -type f -not -path '*/__pycache__/*')
+	tools/grammar.py $(shell find web -type f -not -path '*/__pycache__/*')
 
 book: $(SITE) $(DECKS)
 	@echo "The book is built. Open $(CURDIR)/$(HTML)/index.html, or run: make serve"
@@ -53,6 +54,11 @@ serve: book
 
 chapters: $(READY)
 	$(BIN)/python -m tools.execute $(NOTEBOOKS)
+	$(BIN)/python -m tools.contents
+
+# draft what new equations need in chapters/equations.yml
+equations: $(READY)
+	$(BIN)/python -m tools.equations
 
 robust: $(READY)
 	$(BIN)/python -m tools.robust --offsets $(OFFSETS) $(NOTEBOOKS)

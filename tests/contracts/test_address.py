@@ -4,7 +4,7 @@ import nbformat
 import pytest
 
 from tools import address
-from tools.execute import fingerprint
+from tools.fingerprint import fingerprint
 
 FOREIGN = (
     "https://github.com/pytorch/examples, https://github.com/someone/vae-tutorial, "
