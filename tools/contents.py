@@ -23,7 +23,7 @@ START, END = "<!-- chapters -->", "<!-- /chapters -->"
 
 class Chapter(NamedTuple):
     file: str  # from the root, without suffix
-    number: int
+    number: str
     title: str
     question: str
 

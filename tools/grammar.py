@@ -93,10 +93,10 @@ def alt(cell: Cell) -> str:
 # --- pages
 
 
-def chapter_number(name: str) -> int | None:
-    """4 for 04_kl_divergence and 3 for 03b_gradients, None for pages that are no chapter."""
-    found = re.match(r"(\d+)[a-z]?_", Path(name).name)
-    return int(found[1]) if found else None
+def chapter_number(name: str) -> str | None:
+    """4 for 04_kl_divergence and 3b for 03b_gradients, None for pages that are no chapter."""
+    found = re.match(r"0*(\d+[a-z]?)_", Path(name).name)
+    return found[1] if found else None
 
 
 def title(text: str) -> str | None:

@@ -24,7 +24,7 @@ def test_equations_are_numbered_within_their_chapter():
     assert grammar.equations(text) == {"def-a": "a", "eq-b": "b \\\\\nc"}
     assert grammar.numbers(text, "04_kl.ipynb") == {"def-a": "4.1", "eq-b": "4.2"}
     assert grammar.numbers(text, "notation.md") == {"def-a": "1", "eq-b": "2"}
-    assert grammar.chapter_number("chapters/03b_gradients") == 3
+    assert grammar.numbers(text, "03b_more.ipynb") == {"def-a": "3b.1", "eq-b": "3b.2"}
 
 
 @pytest.mark.parametrize("method", ["proved", "computed", "sampled"])
