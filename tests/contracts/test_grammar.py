@@ -103,7 +103,7 @@ with open(path) as file:
 PAGE = [
     markdown("# Title\n\n**What is asked here?**\n\nOne two $x + y$ three {eq}`eq-a`."),
     markdown("$$\na = b\n$$ (eq-a)\n\n```{note}\nfour five\n```\n"),
-    markdown("```{admonition} Solution 1\n:class: dropdown\n\nnot these words\n\n~~~python\nx\n~~~\n```"),
+    markdown("```{admonition} Solution 1\n:class: dropdown\n\nno word\n\n~~~python\nx\n~~~\n```"),
     code("a = 1\n\nb = 2"),
     code("verify('eq-a', c)", "check"),
     code("import sys", "hide-input"),
