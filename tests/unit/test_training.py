@@ -130,7 +130,7 @@ def test_fit_refuses_nonsensical_settings(digits, arguments, words):
 
 def test_fit_refuses_bad_data_before_the_first_step(digits):
     grey = data.load("digits", pixels="grey")
-    with pytest.raises(ValueError, match="use a Gaussian decoder"):
+    with pytest.raises(ValueError, match="use a Gaussian likelihood"):
         training.fit(small(), grey)
     with pytest.raises(ValueError, match=r"\[B, 64\]"):
         training.fit(small(), digits.train.x[:, :60])
