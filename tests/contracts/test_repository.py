@@ -9,6 +9,8 @@ import sys
 import tomllib
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 TEXT = {".py", ".md", ".toml", ".yml", ".yaml", ".cfg", ".cff", ".txt", ".ipynb", ".js", ".css",
@@ -86,6 +88,7 @@ def test_every_module_is_short():
     assert {path: number for path, number in lines.items() if number > 250} == {}
 
 
+@pytest.mark.slow
 def test_the_readmes_code_runs_and_learns():
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
     said = [
