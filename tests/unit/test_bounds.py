@@ -60,14 +60,14 @@ def test_neither_a_nor_b_always_has_the_smaller_variance():
 
     class Encoder(nn.Module):
         def forward(self, x):
-            return torch.cat([x[:, :2], torch.ones(len(x), 2)], 1)
+            return torch.cat([x[:, :2], torch.ones_like(x[:, :2])], 1)
 
     class Deaf(nn.Module):
         def forward(self, z):
-            return torch.zeros(len(z), 3)
+            return z.new_zeros(len(z), 3)
 
     standard = Gaussian("fixed", 1.0)
-    deaf = VAE(Encoder(), Deaf(), 2, likelihood=standard, device="cpu")
+    deaf = VAE(Encoder(), Deaf(), 2, likelihood=standard, device="cpu").double()
     _, _, a = many(sgvb_a, deaf, 500)
     _, _, b = many(sgvb_b, deaf, 500)
     assert (a.std(1) > 0.5).all() and (b.std(1) < 1e-5).all()
