@@ -19,6 +19,7 @@ from tools import grammar
 from tools.execute import execute
 from vae_tutorial.book import tables
 
+pytestmark = pytest.mark.slow
 LIMIT_SECONDS = 60
 SHOWN = ("text/plain", "text/html")
 

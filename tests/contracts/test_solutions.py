@@ -10,6 +10,8 @@ import chapters
 from tools import grammar
 from tools.execute import execute
 
+pytestmark = pytest.mark.slow
+
 
 def functions(source: str) -> dict[str, ast.FunctionDef]:
     return {
