@@ -35,18 +35,15 @@ exit codes:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command and returns its exit code; an error is one sentence on stderr.
-
-    Raises:
-        SystemExit: by the parser, after help (0) or for words that it cannot read (2).
-    """
+    """Runs one command and returns its exit code; an error is one sentence on stderr. Help, and
+    words that make no command, end the process with 0 and 2."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = bool(os.environ.get("VAE_TUTORIAL_DEBUG")) or "--debug" in words
     for stream in (sys.stdout, sys.stderr):  # a terminal may not know a letter
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
     if words[:1] == ["--version"]:
-        return _show(f"vae-tutorial {vae_tutorial.__version__}")
+        return _show(f"vae-tutorial {vae_tutorial.__version__}\n")
     settings: Settings | None = None
     try:
         settings = read([word for word in words if word != "--debug"])
@@ -55,21 +52,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if debug:
             traceback.print_exc()
         code, sentence = _verdict(error, settings)
-        print(f"vae-tutorial{_process()}: {' '.join(sentence.split())}", file=sys.stderr)
+        rank = os.environ.get("RANK", "0")  # which process speaks, where torchrun started several
+        process = "" if rank == "0" else f" (process {rank})"
+        print(f"vae-tutorial{process}: {' '.join(sentence.split())}", file=sys.stderr)
         return code
     return _show(text)
 
 
 def read(words: Sequence[str]) -> Settings:
-    """What the words say, on top of the settings of another run where they say ``--like``.
-
-    Raises:
-        OSError: that run is not there.
-    """
+    """What the words say, on top of the settings of another run where they say ``--like``."""
     settings = parse(words, HELP, Train())
     if not isinstance(settings, Train) or settings.like is None:
         return settings
-    from vae_tutorial.cli.runs import settings_of
+    from vae_tutorial.cli.runs import settings_of  # which waits for torch, as help should not
 
     known = replace(settings_of(settings.like), overwrite=False, quiet=False)
     if settings.epochs is not None or settings.steps is not None:
@@ -84,13 +79,13 @@ def _run(settings: Settings) -> str:
         os.environ["VAE_TUTORIAL_DEVICE"] = device
     command = import_module(f"vae_tutorial.cli.{type(settings).__name__.lower()}")
     results = command.run(settings)
-    return command.report(results) if results else ""  # of several processes, the first has some
+    return f"{command.report(results)}\n" if results else ""  # the first of several processes
 
 
 def _show(text: str) -> int:
     """Prints to a reader who may have left: ``vae-tutorial data | head -1``."""
     try:
-        print(text, end="\n" if text else "", flush=True)
+        print(text, end="", flush=True)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
@@ -102,11 +97,11 @@ def _verdict(error: BaseException, settings: Settings | None) -> tuple[int, str]
     from vae_tutorial.training.processes import WorkerLostError
 
     again, where = "the same command", "--debug shows where"
-    if isinstance(settings, Train) and settings.overwrite:
-        again += " without --overwrite"  # a run is gone on with, unless it starts anew
+    if isinstance(settings, Train) and settings.overwrite:  # with it, the run would start anew
+        again += " without --overwrite"
     if isinstance(error, KeyboardInterrupt):
-        kept = isinstance(settings, Train) and any(settings.out.glob("checkpoint.safetensors"))
-        return 130, f"interrupted; {again} goes on from its last checkpoint"[: None if kept else 11]
+        kept = isinstance(settings, Train) and (settings.out / "checkpoint.safetensors").exists()
+        return 130, "interrupted" + f"; {again} goes on from its last checkpoint" * kept
     codes = {DivergenceError: 3, WorkerLostError: 5, OSError: 4, ValueError: 2}
     for kind, code in codes.items():
         if isinstance(error, kind):
@@ -114,12 +109,6 @@ def _verdict(error: BaseException, settings: Settings | None) -> tuple[int, str]
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return 1, f"out of memory ({error}); a smaller --batch-size or model needs less; {where}"
     return 1, f"unexpected {type(error).__name__}: {str(error) or 'no message'}; {where}"
-
-
-def _process() -> str:
-    """Which process speaks, where torchrun started several."""
-    rank = os.environ.get("RANK", "0")
-    return f" (process {rank})" if rank != "0" else ""
 
 
 if __name__ == "__main__":

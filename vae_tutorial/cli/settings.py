@@ -1,6 +1,6 @@
-"""What can be set on the command line: one dataclass for each command. The parser, its help and
-the JSON files of a run are made from them. Whether values make sense is for those to say who use
-them."""
+"""What can be set on the command line: one dataclass for each command. The parser, its help (the
+comments) and the JSON files of a run are made from them. Whether values make sense is for those to
+say who use them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ Pixels = Literal["auto", "static", "dynamic", "threshold", "grey"]
 Likelihood = Literal[
     "auto", "bernoulli", "gaussian", "gaussian_shared", "gaussian_fixed", "categorical"
 ]
-Folder = Annotated[Path, arg(metavar="FOLDER")]
 Model = Annotated[Positional[Path], arg(metavar="MODEL")]
 
 
@@ -25,14 +24,9 @@ Model = Annotated[Positional[Path], arg(metavar="MODEL")]
 class Train:
     """Train a VAE and keep it in a folder.
 
-    The folder then holds
-      model.safetensors       the trained model
-      results.json            its ELBO on train, valid and test data,
-                              with settings, seconds and hardware
-      history.json            the scores of every epoch
-      settings.json           the settings alone, for --like
-      checkpoint.safetensors  where the same command goes on if it
-                              was stopped, or with more --epochs
+    The folder holds the model, its scores (results.json), those of every epoch
+    (history.json), the settings (settings.json, for --like), and a checkpoint:
+    the same command goes on if it was stopped, or with more --epochs.
 
     examples:
       vae-tutorial train --data digits --epochs 60 --out runs/first
@@ -42,67 +36,42 @@ class Train:
       torchrun --nproc-per-node=2 -m vae_tutorial train --out runs/two
     """
 
-    out: Folder = Path("runs/vae")
-    """Folder of the run; it is made if it is not there."""
+    out: Path = Path("runs/vae")  # Folder of the run; it is made if it is not there.
+    # What to learn from: a name that vae-tutorial data lists, or an alignment (FASTA, A2M).
     data: str = "digits"
-    """A name that vae-tutorial data lists, or the path of an alignment
-    (FASTA, A2M)."""
+    # How grey pixels become binary: each drawn once before training (static), anew for every batch
+    # (dynamic), 1 above one half (threshold), or not at all (grey). auto: as the data are used.
     pixels: Pixels = "auto"
-    """How grey pixels become binary: each drawn once (static), anew for
-    every batch (dynamic), 1 above one half (threshold), or not at all
-    (grey). auto: as is usual for the data."""
-    latent_dim: int = 2
-    """Dimensions of the code z."""
-    hidden: tuple[int, ...] = (200,)
-    """Widths of the encoder's hidden layers; the decoder mirrors them."""
+    latent_dim: int = 2  # Dimensions of the code z.
+    hidden: tuple[int, ...] = (200,)  # Widths of the encoder's layers; the decoder mirrors them.
+    # The distribution p(x|z). auto: bernoulli for binary pixels, gaussian_shared for grey ones,
+    # categorical for sequences.
     likelihood: Likelihood = "auto"
-    """The distribution p(x|z). auto: bernoulli for binary pixels,
-    gaussian_shared for grey ones, categorical for sequences."""
-    variance: float = 0.05
-    """Variance of gaussian_fixed, and the first one of gaussian_shared."""
-    activation: Literal["tanh", "relu", "softplus"] = "tanh"
-    """Nonlinearity between the layers."""
-    posterior: Literal["diagonal", "full"] = "diagonal"
-    """Covariance of q(z|x)."""
-    prior: Literal["standard", "learned"] = "standard"
-    """The distribution p(z): N(0, I), or a Gaussian with parameters."""
-    epochs: int | None = None
-    """Passes over the training examples; 30, unless --steps is given."""
-    steps: int | None = None
-    """Optimizer steps, in place of epochs."""
-    batch_size: int = 100
-    """Examples in a minibatch, over all processes together."""
-    objective: Literal["elbo", "iwae"] = "elbo"
-    """What is maximized: the ELBO, or the importance-weighted bound."""
-    num_samples: int = 1
-    """Samples of z for each example: L of the ELBO, k of the bound."""
-    beta: float = 1.0
-    """Weight of the KL term; 1 is the ELBO."""
-    warmup: float = 0.0
-    """Epochs over which that weight rises from 0 in a straight line."""
-    optimizer: Literal["adam", "adagrad"] = "adam"
-    """How steps are made."""
-    learning_rate: float = 1e-3
-    """Step size of the optimizer."""
-    seed: int = 0
-    """Seed of the first weights, the shuffling and the noise."""
-    data_seed: int = 0
-    """Seed of the static draw of the pixels, and of a random split."""
+    variance: float = 0.05  # Variance of gaussian_fixed, and the first one of gaussian_shared.
+    activation: Literal["tanh", "relu", "softplus"] = "tanh"  # Nonlinearity between the layers.
+    posterior: Literal["diagonal", "full"] = "diagonal"  # Covariance of q(z|x).
+    prior: Literal["standard", "learned"] = "standard"  # p(z): N(0, I), or with parameters.
+    epochs: int | None = None  # Passes over the training examples; 30, unless --steps is given.
+    steps: int | None = None  # Optimizer steps, in place of epochs.
+    batch_size: int = 100  # Examples in a minibatch, over all processes together.
+    objective: Literal["elbo", "iwae"] = "elbo"  # The ELBO, or the importance-weighted bound.
+    num_samples: int = 1  # Samples of z for each example: L of the ELBO, k of the bound.
+    beta: float = 1.0  # Weight of the KL term; 1 is the ELBO.
+    warmup: float = 0.0  # Epochs over which that weight rises from 0 in a straight line.
+    optimizer: Literal["adam", "adagrad"] = "adam"  # How steps are made.
+    learning_rate: float = 1e-3  # Step size of the optimizer.
+    seed: int = 0  # Seed of the first weights, the shuffling and the noise.
+    data_seed: int = 0  # Seed of the static draw of the pixels, and of a random split.
+    # Numbers in matrix products; bf16 is faster where the hardware has it, else slower.
     precision: Literal["float32", "bf16"] = "float32"
-    """Numbers in matrix products; bf16 is faster where the hardware has it."""
-    compile: bool = False
-    """Run the objective through torch.compile: a minute's wait, then faster."""
-    device: str | None = None
-    """Where to compute: cpu, cuda or cuda:1; a GPU if there is one."""
-    checkpoint_every: int = 1000
-    """Steps between two checkpoints, from which a stopped run goes on."""
+    compile: bool = False  # Use torch.compile: a minute's wait, then faster steps.
+    device: str | None = None  # Where to compute: cpu, cuda or cuda:1; a GPU if there is one.
+    checkpoint_every: int = 1000  # Steps between two checkpoints.
+    # Take the settings of another run, its folder or its settings.json; options that are given
+    # here replace them.
     like: Path | None = None
-    """Take the settings of another run, its folder or its settings.json;
-    options that are given here replace them."""
-    overwrite: bool = False
-    """Start anew, whatever run the folder holds."""
-    quiet: bool = False
-    """Show no progress."""
+    overwrite: bool = False  # Start anew, whatever run the folder holds.
+    quiet: bool = False  # Show no progress.
 
 
 @dataclass(frozen=True)
@@ -115,27 +84,18 @@ class Evaluate:
       vae-tutorial evaluate mnist_2d --data mnist --out mnist_2d.json
     """
 
-    model: Model
-    """A run's folder, a model file, or a model that ships with the package."""
-    split: Literal["test", "valid", "train"] = "test"
-    """Which examples to score."""
-    num_samples: int = 1000
-    """Samples of z for each example's log p(x)."""
+    model: Model  # A run's folder, a model file, or the name of a model that is in the package.
+    split: Literal["test", "valid", "train"] = "test"  # Which examples to score.
+    num_samples: int = 1000  # Samples of z for each example's log p(x).
+    # How many examples, chosen at random, to estimate log p(x) for; 0 takes all. The ELBO and the
+    # active units are those of all examples in any case.
     limit: int = 1000
-    """How many examples, chosen at random, to estimate log p(x) for; 0
-    takes all. ELBO and active units are those of all in any case."""
-    data: str | None = None
-    """Other data to score the model on than those of its training."""
-    pixels: Pixels | None = None
-    """How grey pixels become binary; as in training if it is not given."""
-    data_seed: int | None = None
-    """Seed of the data; as in training if it is not given."""
-    seed: int = 0
-    """Seed of the noise and of the choice of examples."""
-    device: str | None = None
-    """Where to compute: cpu, cuda or cuda:1; a GPU if there is one."""
-    out: Path | None = None
-    """Where the result goes, as JSON; evaluation.json beside the model."""
+    data: str | None = None  # Other data to score the model on than those of its training.
+    pixels: Pixels | None = None  # How grey pixels become binary, where not as in training.
+    data_seed: int | None = None  # Seed of the data, where not as in training.
+    seed: int = 0  # Seed of the noise and of the choice of examples.
+    device: str | None = None  # Where to compute: cpu, cuda or cuda:1; a GPU if there is one.
+    out: Path | None = None  # Where the result goes, if not to evaluation.json beside the model.
 
 
 @dataclass(frozen=True)
@@ -147,17 +107,13 @@ class Sample:
       vae-tutorial sample mnist_2d --out samples.npz
     """
 
-    model: Model
-    """A run's folder, a model file, or a model that ships with the package."""
-    num: Annotated[int, arg(aliases=["-n"])] = 64
-    """How many."""
+    model: Model  # A run's folder, a model file, or the name of a model that is in the package.
+    num: Annotated[int, arg(aliases=["-n"])] = 64  # How many of them.
+    # Where they go. FILE.png: the means of p(x|z) as a picture (needs matplotlib); FILE.npz: the
+    # arrays z, mean and x, for NumPy; FILE.fasta: sequences x.
     out: Path = Path("samples.png")
-    """FILE.png: the means of p(x|z) as a picture (needs matplotlib);
-    FILE.npz: the arrays z, mean and x; FILE.fasta: sequences x."""
-    seed: int = 0
-    """Seed of the draws of z and x."""
-    device: str | None = None
-    """Where to compute: cpu, cuda or cuda:1; a GPU if there is one."""
+    seed: int = 0  # Seed of the draws of z and x.
+    device: str | None = None  # Where to compute: cpu, cuda or cuda:1; a GPU if there is one.
 
 
 @dataclass(frozen=True)
@@ -169,8 +125,8 @@ class Data:
       vae-tutorial data mnist
     """
 
-    name: Annotated[Positional[str], arg(metavar="[NAME]")] = ""
-    """A data set's name; without one, all are listed."""
+    # The data set to fetch and to describe.
+    name: Annotated[Positional[str], arg(metavar="[NAME]", help_behavior_hint="(default: all)")] = ""
 
 
 Settings = Train | Evaluate | Sample | Data
@@ -181,30 +137,26 @@ INCIDENTAL = ("out", "device", "checkpoint_every", "like", "overwrite", "quiet")
 
 def parse(words: Sequence[str], description: str, known: Train) -> Settings:
     """What the words say; the settings of ``train`` that they do not name are the known ones.
-
-    Raises:
-        SystemExit: after help was shown (0), or what is wrong with the words (2).
-    """
+    Help, and what is wrong with the words, end the process."""
     commands: Any = (
         Annotated[Train, subcommand("train", default=known)]
         | Annotated[Evaluate, subcommand("evaluate")]
         | Annotated[Sample, subcommand("sample")]
         | Annotated[Data, subcommand("data")]
     )
-    found: Settings = tyro.cli(
-        commands, prog="vae-tutorial", description=description, args=words, config=OPTIONS
-    )
+    options: dict[str, Any] = {"description": description, "args": words, "config": OPTIONS}
+    found: Settings = tyro.cli(commands, prog="vae-tutorial", **options)
     return found
 
 
-def to_json(settings: Train) -> str:
+def to_json(settings: Settings) -> str:
     """The settings as JSON, one a line."""
     return json.dumps(asdict(settings), indent=1, default=str) + "\n"
 
 
 def from_json(text: str) -> Train:
-    """Settings from what :func:`to_json` wrote, read as the words of a command are; those that it
-    does not name have their defaults.
+    """Settings of ``train`` from what :func:`to_json` wrote, read as the words of a command are;
+    those that it does not name have their defaults.
 
     Raises:
         ValueError: the text holds no settings of this version.

@@ -1,0 +1,117 @@
+"""``evaluate``: what a trained model is worth on examples that it has not seen."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vae_tutorial import evaluation
+from vae_tutorial.cli import runs, scores
+from vae_tutorial.cli.data import facts, load
+from vae_tutorial.cli.settings import Evaluate, Train, to_json
+from vae_tutorial.objectives import evaluate_elbo
+from vae_tutorial.randomness import as_generator
+from vae_tutorial.support import files
+
+
+def run(settings: Evaluate) -> dict[str, Any]:
+    """Scores a model on one split of its data, or of the data that the settings name, and writes
+    the result as evaluation.json beside the model.
+
+    The ELBO, its terms and the active units are those of the whole split, log p(x) that of
+    ``limit`` examples, beside the ELBO of the same ones.
+    """
+    began, (num_samples, seed) = time.perf_counter(), (settings.num_samples, settings.seed)
+    model, path = runs.find_model(settings.model)
+    folder = path.parent if path else None
+    out = _refuse_trained(settings.out or (folder or Path()) / runs.EVALUATION, path)
+    dataset = load(*_data_of(settings, folder))
+    x = model.check_data(dataset.seen(settings.split))
+    chosen = _choice(len(x), settings.limit, seed).to(x.device)
+    files.writable(out)
+    terms = evaluate_elbo(model, x, rng=seed)
+    found = evaluation.log_evidence(model, x[chosen], num_samples=num_samples, rng=seed)
+    active = evaluation.active_units(model, x)
+    results = {
+        "unit": scores.UNIT,
+        "split": settings.split,
+        "examples": len(x),
+        **scores.of_elbo(terms),
+        "log_evidence": {
+            **scores.mean(found.value),
+            "standard_error_of_sampling": float(found.standard_error.norm() / len(chosen)),
+            "examples": len(chosen),
+            "samples_of_z": num_samples,
+            "share_trusted": float(found.trusted.double().mean()),
+            "elbo_of_these_examples": scores.mean(terms.value[chosen]),
+        },
+        "active_units": {
+            "count": active.count,
+            "of": model.latent_dim,
+            "threshold": active.threshold,
+            "variances": [round(float(a), 6) for a in active.activity],
+        },
+        "data": facts(dataset),
+        "seconds": round(time.perf_counter() - began, 3),
+        **scores.made_by(model.device),
+        "settings": json.loads(to_json(settings)),
+    }
+    runs.write_json(out, results)
+    return {**results, "file": str(out)}
+
+
+def report(results: dict[str, Any]) -> str:
+    """The scores of a model."""
+    found, units, trusted = (
+        results["log_evidence"], results["active_units"], results["log_evidence"]["share_trusted"],
+    )  # fmt: skip
+    advice = "" if trusted > 0.9 else "; of the others it is likely higher: try more --num-samples"
+    return f"""{results["data"]["name"]}, {results["split"]}: {results["examples"]:,} examples, in nats per example, with standard errors
+  ELBO           {scores.shown(results["elbo"])}
+  reconstruction {scores.shown(results["reconstruction"])}
+  KL             {scores.shown(results["kl"])}
+log p(x), {found["examples"]:,} of them, {found["samples_of_z"]:,} samples of z each
+  log p(x)       {scores.shown(found)}
+  their ELBO     {scores.shown(found["elbo_of_these_examples"])}
+  trusted for    {trusted:.0%} of the examples{advice}
+active units: {units["count"]} of {units["of"]}
+everything is in {results["file"]}"""
+
+
+def _refuse_trained(out: Path, model: Path | None) -> Path:
+    """The place of the result, which is never that of a file which training wrote."""
+    same = model is not None and out.exists() and out.samefile(model)
+    if same or out.resolve().name in runs.TRAINED:
+        raise ValueError(
+            f"out must be no file of a run ({', '.join(runs.TRAINED)}), not {out}; leave it out "
+            f"to write {runs.EVALUATION} beside the model"
+        )
+    return out
+
+
+def _data_of(settings: Evaluate, folder: Path | None) -> tuple[str, str, int]:
+    """Name, pixels and seed of the data: those of the settings, else those of the training."""
+    known = folder is not None and (folder / runs.SETTINGS).exists()
+    if settings.data is None and not known:
+        raise ValueError(
+            f"nothing beside the model {settings.model} says what data it was trained on; "
+            f"name them with --data"
+        )
+    before = runs.settings_of(folder) if folder and known else Train()
+    same = settings.data in (None, before.data)
+    pixels = settings.pixels or (before.pixels if same else "auto")
+    seed = before.data_seed if settings.data_seed is None else settings.data_seed
+    return settings.data or before.data, pixels, seed
+
+
+def _choice(count: int, limit: int, seed: int) -> torch.Tensor:
+    """Which examples to estimate log p(x) for: the first ones of a file may be easier than the
+    others, as those of MNIST's test images are."""
+    if limit < 0 or limit == 1:
+        raise ValueError(f"limit must be 0 for all examples, or at least 2, not {limit}")
+    order = torch.randperm(count, generator=as_generator(seed))
+    return order[: limit or count].sort().values
