@@ -13,7 +13,7 @@ import torch
 
 from vae_tutorial import data, objectives, training
 from vae_tutorial.book import pretrained
-from vae_tutorial.data import sources
+from vae_tutorial.data import CATALOG
 from vae_tutorial.model import VAE
 from vae_tutorial.training import saving
 
@@ -32,11 +32,11 @@ def main() -> None:
     test = data.load("mnist", pixels="static", seed=0).test.x
     terms = objectives.evaluate_elbo(shipped, test, num_samples=SCORE_SAMPLES, rng=0, rows=500)
     record = {
-        "model": "VAE.mlp(784, latent_dim=2, hidden=(300,)): 784-300-2-300-784, Bernoulli likelihood",
+        "model": "VAE.mlp(784, latent_dim=2, hidden=(300,)): 784-300-2-300-784, Bernoulli",
         "data": "MNIST (LeCun et al. 1998), the first 50,000 training images, "
         "dynamically binarized",
         "data_url": "http://yann.lecun.com/exdb/mnist",
-        "data_sha256": sources.SOURCES["mnist"].files[0].sha256,
+        "data_sha256": CATALOG["mnist"].files[0].sha256,
         "command": "make pretrained",
         "optimizer": "Adam",
         **SETTINGS,

@@ -39,7 +39,7 @@ def test_the_score_is_what_the_model_reaches_on_mnist(data_folder):
     """All test images with 10 samples each, against the recorded mean with 100."""
     model = pretrained.load("mnist_2d")
     rng = as_generator(1)
-    parts = data.load("mnist", pixels="binary", seed=0).test.x.split(500)
+    parts = data.load("mnist", pixels="static", seed=0).test.x.split(500)
     value = torch.cat([objectives.elbo(model, x, 10, rng).value for x in parts]).mean().item()
     recorded = pretrained.provenance("mnist_2d")["score"]["nats_per_image"]
     assert value == pytest.approx(recorded, abs=0.3)

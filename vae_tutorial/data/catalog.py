@@ -97,12 +97,12 @@ def _published_family(record: Record, rng: torch.Generator) -> Dataset:
 def family(raw: bytes, place: str, name: str, rng: torch.Generator) -> Dataset:
     """Aligned sequences in FASTA or A2M, split at random into 8/10, 1/10 and 1/10."""
     _, x, left_out = formats.alignment(raw, place)
-    if len(x) < 20:
-        raise ValueError(
-            f"{place} holds {len(x)} sequences; at least 20 are needed: a tenth each, two or more, "
-            f"are held out to validate and to test"
-        )
     held = len(x) // 10
+    if held < 2:
+        raise ValueError(
+            f"{place} holds {len(x)} sequences; at least 20 are needed: a tenth each, two or "
+            f"more, are held out to validate and to test"
+        )
     splits = _at_random(torch.as_tensor(x), None, [len(x) - 2 * held, held, held], rng)
     transform = partial(one_hot, letters=len(formats.ALPHABET))
     return Dataset(name, None, None, *splits, formats.ALPHABET, left_out, transform)
@@ -120,10 +120,8 @@ _GITHUB = "https://raw.githubusercontent.com"
 _ARDCA = "Trinquier, Uguzzoni, Pagnani, Zamponi & Weigt (2021), Nat. Commun. 12:5800"
 _ARDCA_URL = f"{_GITHUB}/pagnani/ArDCAData/bfd54c6c4f9f8b2f14b6788ed1feca66b37c4ce8/data"
 CATALOG = {record.name: record for record in (
-    Record(
-        "digits", "1,797 handwritten digits, 8×8, which come with scikit-learn", "CC BY 4.0",
-        "Alpaydin & Kaynak (1998), UCI machine learning repository", _digits,
-    ),
+    Record("digits", "1,797 handwritten digits, 8×8, which come with scikit-learn", "CC BY 4.0",
+           "Alpaydin & Kaynak (1998), UCI machine learning repository", _digits),
     Record(
         "mnist", "70,000 handwritten digits, 28×28", "CC BY-SA 3.0",
         "LeCun, Cortes & Burges (1998)", _mnist,
@@ -137,11 +135,9 @@ CATALOG = {record.name: record for record in (
             ("t10k-images-idx3-ubyte", 7_840_016,
              "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7"),
             ("t10k-labels-idx1-ubyte", 10_008,
-             "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2"),
-        ),
-    ),
+             "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2"))),
     Record(
-        "binarized_mnist", "MNIST, binarized once for all", "that of MNIST",
+        "binarized_mnist", "MNIST, binarized once for all, in another order", "that of MNIST",
         "Salakhutdinov & Murray (2008); files of Larochelle & Murray (2011)", _binarized_mnist,
         _published(
             "binarized_mnist",
@@ -153,12 +149,10 @@ CATALOG = {record.name: record for record in (
             ("binarized_mnist_valid.amat", 15_680_000,
              "1de3d397c40fe8eeb33dafd4099a1f665ec01e96d9be234aaeeac8a34930e2e2"),
             ("binarized_mnist_test.amat", 15_680_000,
-             "e6687bfea3f820c174f33b7865140b2a2dd2930ef786f35d45795fc193b5ab2c"),
-        ),
+             "e6687bfea3f820c174f33b7865140b2a2dd2930ef786f35d45795fc193b5ab2c")),
         File("binarized_mnist/binarized_mnist_packed.npz", 2_295_919,
              "50de2c8299a5a297789293ab2c30f6fc3cb8c359a15e5e88d5501aa18ebb8fa5"),
-        pixels=("static",),
-    ),
+        pixels=("static",)),
     Record(
         "frey_faces", "1,965 video frames of one face, 28×20",
         "none stated: for research, do not redistribute",
@@ -169,10 +163,8 @@ CATALOG = {record.name: record for record in (
              f"{_GITHUB}/vsimkus/variational-gibbs-inference/"
              "3d105ec07a8e4ee2d652d42e54082cc94926206b/data/{}"],
             ("frey_rawface.mat", 1_100_584,
-             "265a83a23adb081755cd3de375509828e690324d1d60f076b8ecebc840d59c64"),
-        ),
-        pixels=("grey", "static", "dynamic", "threshold"),
-    ),
+             "265a83a23adb081755cd3de375509828e690324d1d60f076b8ecebc840d59c64")),
+        pixels=("grey", "static", "dynamic", "threshold")),
     Record(
         "blat_ecolx", "the family of β-lactamase TEM-1, an alignment of 253 columns",
         "MIT; sequences from UniProt (CC BY 4.0)",
@@ -184,24 +176,20 @@ CATALOG = {record.name: record for record in (
              f"{_GITHUB}/MikkelMathiasen23/Variational_proteins/"
              "e71bb7c900d9efe63521a622109349202cc7bfb7/data/{}"],
             ("BLAT_ECOLX_hmmerbit_plmc_n5_m30_f50_t0.2_r24-286_id100_b105.a2m", 2_576_325,
-             "68e0c67d86159e6e6363aa3131d6275634d9c7c80decba32cbf055a6a0218320"),
-        ),
-        pixels=(),
-    ),
+             "68e0c67d86159e6e6363aa3131d6275634d9c7c80decba32cbf055a6a0218320")),
+        pixels=()),
     Record(
         "pf00014", "the Kunitz domain, an alignment of 53 columns", "MIT; Pfam is CC0", _ARDCA,
         _published_family,
         _published("protein_msa", [_ARDCA_URL + "/PF00014/{}.gz"],
                    ("PF00014_mgap6.fasta", 1_072_829,
                     "f5abfe244d53606591e01d088b2834164fc7bfd4a86f62fe6d02c20d860bd5e0")),
-        pixels=(),
-    ),
+        pixels=()),
     Record(
         "pf00595", "the PDZ domain, an alignment of 82 columns", "MIT; Pfam is CC0", _ARDCA,
         _published_family,
         _published("protein_msa", [_ARDCA_URL + "/PF00595/{}.gz"],
                    ("PF00595_mgap6.fasta", 3_943_630,
                     "c33b19c354ed1889d11a6a45b030a140ade19fd168096675ac418861f1af1b85")),
-        pixels=(),
-    ),
+        pixels=()),
 )}  # fmt: skip

@@ -1,9 +1,9 @@
 """What a data set is: three splits of examples, and how a model sees them.
 
-Images are rows of float32 with values in [0, 1]. Their pixels are grey, or made binary in one of
-three ways that a page must name: ``"static"``, each drawn once from a Bernoulli distribution whose
-mean is its grey value; ``"dynamic"``, those of training drawn anew for every batch; ``"threshold"``,
-1 where the grey value is above one half. Sequences are rows of int64, one letter's number a column.
+Images are rows of float32 in [0, 1]. Their pixels are ``"grey"``, or made binary in one of three
+ways that a page must name: ``"static"``, each drawn once from a Bernoulli distribution whose mean
+is its grey value; ``"dynamic"``, the same, but anew for every batch of training; ``"threshold"``,
+1 where the grey value is above one half. Sequences are rows of int64, a letter's number a column.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Dataset:
         x: Tensor = getattr(self, split).x
         return x if self.transform is None else self.transform(x.clone(), as_generator(0))
 
-    def one_hot(self, x: Tensor) -> Tensor:
+    def one_hot(self, x: Tensor, rng: torch.Generator | None = None) -> Tensor:
         """Sequences [B, L] as one-hot rows, float32 [B, L · A].
 
         Raises:
@@ -78,7 +78,7 @@ class Dataset:
         """
         if self.alphabet is None:
             raise ValueError(f"{self.name} holds images; one_hot is for sequences of letters")
-        return one_hot(x, letters=len(self.alphabet))
+        return one_hot(x, rng, letters=len(self.alphabet))
 
     def to(self, device: torch.device | str) -> Dataset:
         """The same data set with its examples and labels on the given device."""

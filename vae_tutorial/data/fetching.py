@@ -51,24 +51,22 @@ def contents(wanted: Sequence[File]) -> list[bytes]:
             are missing.
         OSError: the cache cannot be written.
     """
-    return [_content(file, wanted) for file in wanted]
+    return [_here(file) or _download(file, wanted) for file in wanted]
 
 
-def _content(file: File, wanted: Sequence[File]) -> bytes:
-    place, cached = place_of(file), _cached(file)
-    if place is not None:
-        raw = place.read_bytes()
-        content = raw if place == cached else formats.unpacked(raw, place)
-        if file.holds(content):
-            return content
-        if place != cached:  # a cache was damaged since it was written, and is written anew
-            raise ValueError(
-                f"{place} is not the published file (its content's SHA-256 differs); replace or "
-                f"remove it"
-            )
-    content = _download(file, wanted)
-    files.write(cached, content)
-    return content
+def _here(file: File) -> bytes | None:
+    place = place_of(file)
+    if place is None:
+        return None
+    raw = place.read_bytes()
+    content = raw if place == _cached(file) else formats.unpacked(raw, place)
+    if file.holds(content):
+        return content
+    if place == _cached(file):  # damaged since it was written: fetch it again
+        return None
+    raise ValueError(
+        f"{place} is not the published file (its content's SHA-256 differs); replace or remove it"
+    )
 
 
 def _own(file: File) -> list[Path]:
@@ -99,8 +97,8 @@ class _Received(io.BytesIO):
 
 
 def _download(file: File, wanted: Sequence[File]) -> bytes:
-    """The content from the first publisher that yields it whole. Nothing is kept of a transfer
-    that breaks off, so that the next call begins anew."""
+    """The content from the first publisher that yields it whole, which goes into the cache.
+    Nothing is kept of a transfer that breaks off, so that the next call begins anew."""
     import pooch
 
     try:
@@ -118,11 +116,13 @@ def _download(file: File, wanted: Sequence[File]) -> bytes:
         try:
             pooch.HTTPDownloader(timeout=TIMEOUT)(url, received, None)
             content = formats.unpacked(received.getvalue(), url)
-            if file.holds(content):
-                return content
-            raise ValueError("not the published file (SHA-256 differs)")
+            if not file.holds(content):
+                raise ValueError("not the published file (SHA-256 differs)")
         except (OSError, ValueError) as error:
             reasons.append(f"{host}: {_reason(error)}")
+        else:
+            files.write(_cached(file), content)
+            return content
     raise FileNotFoundError(_what_to_put_where(file, wanted, "; ".join(reasons) or "no address"))
 
 
