@@ -6,8 +6,9 @@ import math
 import torch
 from torch import nn
 
-from vae_tutorial.distributions import DiagonalNormal, FullNormal
+from vae_tutorial.distributions import DiagonalNormal
 from vae_tutorial.exact import LinearGaussian
+from vae_tutorial.families import DiagonalGaussian, FullGaussian
 from vae_tutorial.model import VAE
 
 # orthogonal columns: the posterior is diagonal
@@ -24,15 +25,14 @@ X = torch.tensor([[1.0, -0.5, 0.2], [3.0, 1.0, -1.0]])
 
 
 class LinearDecoder(nn.Module):
-    """p(x|z) of an exact model; nothing in it is trained."""
+    """The mean of p(x|z) of an exact model; nothing in it is trained."""
 
     def __init__(self, exact):
         super().__init__()
         self.exact = exact
 
     def forward(self, z):
-        mu = z @ self.exact.W.T + self.exact.mean
-        return DiagonalNormal(mu, self.exact.noise.log().expand_as(mu))
+        return z @ self.exact.W.T + self.exact.mean
 
 
 class ExactEncoder(nn.Module):
@@ -47,13 +47,25 @@ class ExactEncoder(nn.Module):
         posterior = self.exact.posterior(x)
         mu = posterior.mean + self.shift
         if self.full:
-            return FullNormal(mu, posterior.scale_tril * math.sqrt(self.scale))
+            L = posterior.scale_tril * math.sqrt(self.scale)
+            rows, columns = torch.tril_indices(*L.shape[-2:], offset=-1)
+            log_var = 2 * torch.diagonal(L, dim1=-2, dim2=-1).log()
+            return torch.cat([mu, log_var, L[..., rows, columns]], -1)
         variance = self.exact.best_diagonal(x)[1] * self.scale
-        return DiagonalNormal(mu, variance.log().expand_as(mu))
+        return torch.cat([mu, variance.log().expand_as(mu)], -1)
 
 
-def linear_vae(exact, **encoder):
-    return VAE(ExactEncoder(exact, **encoder), LinearDecoder(exact), exact.W.shape[1])
+def linear_vae(exact, *, prior=None, **encoder):
+    posterior = FullGaussian() if encoder.get("full") else DiagonalGaussian()
+    return VAE(
+        ExactEncoder(exact, **encoder),
+        LinearDecoder(exact),
+        exact.W.shape[1],
+        posterior=posterior,
+        likelihood=lambda mu: DiagonalNormal(mu, exact.noise.log().expand_as(mu)),
+        prior=prior,
+        device="cpu",
+    )
 
 
 def many(estimator, vae, n, **arguments):

@@ -135,10 +135,10 @@ def test_iwae_training_maximizes_the_bound(x):
         ours, [x], objective="iwae", num_samples=7, learning_rate=0.01, progress=False
     )
     optimizer = torch.optim.Adam(by_hand.parameters(), lr=0.01)
-    bound = objectives.iwae_bound(by_hand, x, 7, rng=0).mean()
+    bound = objectives.iwae_bound(by_hand, x, num_samples=7, rng=0).mean()
     assert history.objective[0] == pytest.approx(bound.item(), rel=1e-5)
     assert history.elbo[0] == pytest.approx(
-        objectives.sgvb_a(by_hand, x, 7, rng=0).mean().item(), rel=1e-5
+        objectives.sgvb_a(by_hand, x, num_samples=7, rng=0).mean().item(), rel=1e-5
     )
     (-bound).backward()
     optimizer.step()
@@ -147,7 +147,7 @@ def test_iwae_training_maximizes_the_bound(x):
 
 def test_an_objective_of_ones_own(x):
     def free(model, x, eps):
-        return objectives.free_bits(model, x, 0.1, rng=eps)
+        return objectives.free_bits(model, x, nats=0.1, eps=eps)
 
     model = small()
     history = training.fit(model, x, epochs=3, objective=free, progress=False)
@@ -155,7 +155,7 @@ def test_an_objective_of_ones_own(x):
     assert describe(history).startswith("objective -")
     weighted = training.fit(
         small(), [x], beta=0.5, progress=False,
-        objective=lambda model, x, eps: objectives.elbo(model, x, rng=eps),
+        objective=lambda model, x, eps: objectives.elbo(model, x, eps=eps),
     )  # fmt: skip
     plain = training.fit(small(), [x], beta=0.5, progress=False)
     assert weighted == plain

@@ -13,7 +13,7 @@ from vae_tutorial.training.saving import load_model, save_model
 
 @pytest.fixture
 def saved(tmp_path):
-    model = VAE.mlp(6, 3, hidden=(5, 4), decoder="gaussian_fixed", variance=0.3, device="cpu")
+    model = VAE.mlp(6, 3, hidden=(5, 4), likelihood="gaussian_fixed", variance=0.3, device="cpu")
     save_model(model, tmp_path / "model.safetensors")
     return model, tmp_path / "model.safetensors"
 
