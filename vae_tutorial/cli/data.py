@@ -6,47 +6,27 @@ from pathlib import Path
 from typing import Any
 
 from vae_tutorial import data
-from vae_tutorial.cli.runs import reading
 from vae_tutorial.cli.settings import Data
 from vae_tutorial.data import CATALOG, Dataset
-from vae_tutorial.randomness import as_generator
-from vae_tutorial.support import inputs
 
 SPLITS = ("train", "valid", "test")
 
 
 def run(settings: Data) -> dict[str, Any]:
-    """Without a name, the title of each data set; with one, its sizes, source, license and
-    citation, after its files were found or downloaded, and checked."""
+    """Without a name, the title of each data set; with one, what it is and where it lies, after
+    its files were found or downloaded, and checked."""
     if not settings.name:
         return {name: record.title for name, record in CATALOG.items()}
-    record = CATALOG[inputs.one_of("name", settings.name, CATALOG)]
-    return {
-        **facts(load(record.name, "auto", 0)),
-        "title": record.title,
-        "citation": record.citation,
-        "license": record.license,
-        "urls": [url for file in record.files for url in file.urls],
-        "places": list(map(str, record.places())),
-    }
+    found, record = facts(data.load(settings.name)), CATALOG[settings.name]
+    found |= {name: getattr(record, name) for name in ("title", "citation", "license")}
+    found["published at"] = [url for file in record.files for url in file.urls]
+    return {**found, "checked": list(map(str, record.places()))}
 
 
 def report(results: dict[str, Any]) -> str:
-    """All data sets, a line each; or one."""
-    if "places" not in results:
-        lines = [f"  {name:17}{title}\n" for name, title in results.items()]
-        return f"{''.join(lines)}fetch and check one: vae-tutorial data NAME"
-    shape, left_out = results["image_shape"], results["left_out"]
-    kind = f"{shape[0]}×{shape[1]} pixels" if shape else f"letters {results['alphabet']}"
-    lines = [
-        f"train / valid / test  {' / '.join(f'{results[split]:,}' for split in SPLITS)}, {kind}",
-        *([f"left out              {left_out:,}, with other letters"] if left_out else []),
-        f"source                {results['citation']}",
-        f"license               {results['license']}",
-        *(f"published at          {url}" for url in results["urls"]),
-        *(f"checked               {place}" for place in results["places"]),
-    ]
-    return "\n  ".join([f"{results['name']}: {results['title']}", *lines])
+    """All of that, a line each."""
+    lists = {k: v if isinstance(v, list) else [v] for k, v in results.items() if v is not None}
+    return "\n".join(f"{key:16} {value}" for key, values in lists.items() for value in values)
 
 
 def is_alignment(name: str) -> bool:
@@ -55,21 +35,16 @@ def is_alignment(name: str) -> bool:
 
 
 def load(name: str, pixels: str, seed: int) -> Dataset:
-    """The data set of that name, or the alignment at that path. What the words of a command have
-    wrong is a ValueError, what files have wrong an OSError."""
-    own, chosen = is_alignment(name), None if pixels == "auto" else pixels
-    if name not in CATALOG and not own:
-        raise ValueError(
-            f"data must be one of {', '.join(CATALOG)}, or the path of an alignment in FASTA or "
-            f"A2M, not {name!r}"
-        )
-    if chosen and (own or chosen not in CATALOG[name].pixels):
-        raise ValueError(f"the data {name} have no {pixels} pixels; leave out --pixels")
-    as_generator(seed)
-    with reading():
-        if own:
-            return data.load_alignment(name, seed=seed)
+    """The data set of that name, or the alignment at that path."""
+    chosen = None if pixels == "auto" else pixels
+    if name in CATALOG:
         return data.load(name, pixels=chosen, seed=seed)
+    if not is_alignment(name):
+        known = f"{', '.join(CATALOG)}, or the path of an alignment in FASTA or A2M"
+        raise ValueError(f"data must be one of {known}, not {name!r}")
+    if chosen:
+        raise ValueError(f"{name} has no {pixels} pixels, it holds sequences; leave pixels out")
+    return data.load_alignment(name, seed=seed)
 
 
 def facts(dataset: Dataset) -> dict[str, Any]:

@@ -2,63 +2,58 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from vae_tutorial import evaluation
-from vae_tutorial.cli import runs, scores
+from vae_tutorial.cli import runs
 from vae_tutorial.cli.data import facts, load
 from vae_tutorial.cli.settings import Evaluate, Train, to_json
-from vae_tutorial.objectives import evaluate_elbo
+from vae_tutorial.objectives import Elbo, evaluate_elbo
 from vae_tutorial.randomness import as_generator
 from vae_tutorial.support import files
+from vae_tutorial.support.devices import machine
 
 
 def run(settings: Evaluate) -> dict[str, Any]:
     """Scores a model on one split of its data, or of the data that the settings name, and writes
-    the result as evaluation.json beside the model.
-
-    The ELBO, its terms and the active units are those of the whole split, log p(x) that of
-    ``limit`` examples, beside the ELBO of the same ones.
-    """
-    began, (num_samples, seed) = time.perf_counter(), (settings.num_samples, settings.seed)
+    the result as evaluation.json beside the model. The ELBO and the active units are those of the
+    whole split, log p(x) that of ``limit`` examples, beside the ELBO of the same ones."""
+    began, num_samples, seed = time.perf_counter(), settings.num_samples, settings.seed
     model, path = runs.find_model(settings.model)
     folder = path.parent if path else None
-    out = _refuse_trained(settings.out or (folder or Path()) / runs.EVALUATION, path)
+    out = _place(settings.out or (folder or Path()) / runs.EVALUATION, path)
     dataset = load(*_data_of(settings, folder))
     x = model.check_data(dataset.seen(settings.split))
     chosen = _choice(len(x), settings.limit, seed).to(x.device)
-    files.writable(out)
     terms = evaluate_elbo(model, x, rng=seed)
     found = evaluation.log_evidence(model, x[chosen], num_samples=num_samples, rng=seed)
     active = evaluation.active_units(model, x)
+    log_evidence = {
+        **_mean(found.value),
+        "standard_error_of_sampling": float(found.standard_error.norm() / len(chosen)),
+        "examples": len(chosen),
+        "samples_of_z": num_samples,
+        "share_trusted": float(found.trusted.double().mean()),
+        "elbo_of_these_examples": _mean(terms.value[chosen]),
+    }
+    variances = [round(float(a), 6) for a in active.activity]
+    units = {"count": active.count, "threshold": active.threshold, "variances": variances}
     results = {
-        "unit": scores.UNIT,
+        "unit": runs.UNIT,
         "split": settings.split,
         "examples": len(x),
-        **scores.of_elbo(terms),
-        "log_evidence": {
-            **scores.mean(found.value),
-            "standard_error_of_sampling": float(found.standard_error.norm() / len(chosen)),
-            "examples": len(chosen),
-            "samples_of_z": num_samples,
-            "share_trusted": float(found.trusted.double().mean()),
-            "elbo_of_these_examples": scores.mean(terms.value[chosen]),
-        },
-        "active_units": {
-            "count": active.count,
-            "of": model.latent_dim,
-            "threshold": active.threshold,
-            "variances": [round(float(a), 6) for a in active.activity],
-        },
+        **scores(terms),
+        "log_evidence": log_evidence,
+        "active_units": units,
         "data": facts(dataset),
         "seconds": round(time.perf_counter() - began, 3),
-        **scores.made_by(model.device),
-        "settings": json.loads(to_json(settings)),
+        **machine(model.device),
+        "settings": to_json(settings),
     }
     runs.write_json(out, results)
     return {**results, "file": str(out)}
@@ -66,31 +61,49 @@ def run(settings: Evaluate) -> dict[str, Any]:
 
 def report(results: dict[str, Any]) -> str:
     """The scores of a model."""
-    found, units, trusted = (
-        results["log_evidence"], results["active_units"], results["log_evidence"]["share_trusted"],
-    )  # fmt: skip
+    found, units, data = (results[name] for name in ("log_evidence", "active_units", "data"))
+    trusted = found["share_trusted"]
     advice = "" if trusted > 0.9 else "; of the others it is likely higher: try more --num-samples"
-    return f"""{results["data"]["name"]}, {results["split"]}: {results["examples"]:,} examples, in nats per example, with standard errors
-  ELBO           {scores.shown(results["elbo"])}
-  reconstruction {scores.shown(results["reconstruction"])}
-  KL             {scores.shown(results["kl"])}
+    return f"""{data["name"]}, {results["split"]}: {results["examples"]:,} examples, \
+in nats per example, with standard errors
+  ELBO           {shown(results["elbo"])}
+  reconstruction {shown(results["reconstruction"])}
+  KL             {shown(results["kl"])}
 log p(x), {found["examples"]:,} of them, {found["samples_of_z"]:,} samples of z each
-  log p(x)       {scores.shown(found)}
-  their ELBO     {scores.shown(found["elbo_of_these_examples"])}
+  log p(x)       {shown(found)}
+  their ELBO     {shown(found["elbo_of_these_examples"])}
   trusted for    {trusted:.0%} of the examples{advice}
-active units: {units["count"]} of {units["of"]}
+active units: {units["count"]} of {len(units["variances"])}
 everything is in {results["file"]}"""
 
 
-def _refuse_trained(out: Path, model: Path | None) -> Path:
-    """The place of the result, which is never that of a file which training wrote."""
+def scores(terms: Elbo) -> dict[str, dict[str, float]]:
+    """The ELBO and its two terms. One sample of z for each example is unbiased, and its noise is
+    part of the standard errors."""
+    values = {"elbo": terms.value, "reconstruction": terms.reconstruction, "kl": terms.kl}
+    return {name: _mean(value) for name, value in values.items()}
+
+
+def shown(score: dict[str, float]) -> str:
+    """A score as a person reads it."""
+    return f"{score['mean']:.2f} ± {score['standard_error']:.2f}"
+
+
+def _mean(values: Tensor) -> dict[str, float]:
+    """The mean over the examples and its standard error, sd / √N."""
+    error = values.double().std() / len(values) ** 0.5
+    return {"mean": float(values.double().mean()), "standard_error": float(error)}
+
+
+def _place(out: Path, model: Path | None) -> Path:
+    """Where the result goes: a file that can be written, and none that a training wrote."""
     same = model is not None and out.exists() and out.samefile(model)
     if same or out.resolve().name in runs.TRAINED:
         raise ValueError(
             f"out must be no file of a run ({', '.join(runs.TRAINED)}), not {out}; leave it out "
             f"to write {runs.EVALUATION} beside the model"
         )
-    return out
+    return files.writable(out)
 
 
 def _data_of(settings: Evaluate, folder: Path | None) -> tuple[str, str, int]:
@@ -108,7 +121,7 @@ def _data_of(settings: Evaluate, folder: Path | None) -> tuple[str, str, int]:
     return settings.data or before.data, pixels, seed
 
 
-def _choice(count: int, limit: int, seed: int) -> torch.Tensor:
+def _choice(count: int, limit: int, seed: int) -> Tensor:
     """Which examples to estimate log p(x) for: the first ones of a file may be easier than the
     others, as those of MNIST's test images are."""
     if limit < 0 or limit == 1:

@@ -74,8 +74,7 @@ def read(words: Sequence[str]) -> Settings:
 
 def _run(settings: Settings) -> str:
     """Runs the command that the settings are for; what there is to say at its end."""
-    device = getattr(settings, "device", None)
-    if device is not None:
+    if device := getattr(settings, "device", None):
         os.environ["VAE_TUTORIAL_DEVICE"] = device
     command = import_module(f"vae_tutorial.cli.{type(settings).__name__.lower()}")
     results = command.run(settings)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,22 +21,8 @@ from vae_tutorial.training.state import State
 MODEL, CHECKPOINT = "model.safetensors", "checkpoint.safetensors"
 RESULTS, HISTORY, SETTINGS = "results.json", "history.json", "settings.json"
 LAST_GOOD, EVALUATION = "last_good.safetensors", "evaluation.json"
+UNIT = "nats per example, summed over its dimensions; higher is better for all but kl"
 TRAINED = (MODEL, CHECKPOINT, RESULTS, HISTORY, SETTINGS, LAST_GOOD)
-
-
-class BrokenFileError(OSError):
-    """A file is there and does not hold what it should."""
-
-
-@contextmanager
-def reading(path: Path | None = None) -> Iterator[None]:
-    """What a reader of a file refuses is the file's fault, not that of the settings. A path is
-    named for who does not name it."""
-    try:
-        yield
-    except (ValueError, TypeError) as error:
-        named = "" if path is None else f"{path} is not what training wrote: "
-        raise BrokenFileError(f"{named}{error}") from error
 
 
 class Claim(Checkpoint):
@@ -63,20 +47,17 @@ class Claim(Checkpoint):
 def _refuse(settings: Train, total: int | None) -> None:
     """Refuses to train ``total`` steps in a folder that holds another run, or more of this one."""
     folder, anew = settings.out, "name another --out, or start anew with --overwrite"
-    if settings.overwrite:
+    present = [name for name in TRAINED if (folder / name).exists()]
+    if settings.overwrite or not present:
         return
-    if not (folder / SETTINGS).exists():
-        if foreign := [name for name in TRAINED if (folder / name).exists()]:
-            raise ValueError(f"{folder} holds {foreign[0]} without the {SETTINGS} of a run; {anew}")
-        return
+    if SETTINGS not in present:
+        raise ValueError(f"{folder} holds {present[0]} without the {SETTINGS} of a run; {anew}")
     before = settings_of(folder)
     if other := differences(before, settings):
         theirs = ", ".join(f"{name} {getattr(before, name)!r}" for name in other)
         ours = ", ".join(repr(getattr(settings, name)) for name in other)
         raise ValueError(f"{folder} holds a run with {theirs}, not {ours}; {anew}")
-    with reading():
-        path = folder / CHECKPOINT
-        done = int(read(path)[1]["step"]) if path.exists() else 0
+    done = int(read(folder / CHECKPOINT)[1]["step"]) if CHECKPOINT in present else 0
     finished = results_of(folder).get("training", {}).get("steps")
     if total is not None and done > total:
         raise ValueError(f"{folder} has already {done} steps, more than {total}; {anew}")
@@ -88,12 +69,12 @@ def _refuse(settings: Train, total: int | None) -> None:
 
 
 def _claim(settings: Train) -> None:
-    """Writes down what the folder is for, before hours of work; clears it if it is to start anew."""
+    """Writes down what the folder is for, before hours of work; clears it if it starts anew."""
     files.writable(settings.out / SETTINGS)
     if settings.overwrite:
         for name in (*TRAINED, EVALUATION):
             (settings.out / name).unlink(missing_ok=True)
-    files.write(settings.out / SETTINGS, to_json(settings).encode())
+    write_json(settings.out / SETTINGS, to_json(settings))
 
 
 def settings_of(run: Path) -> Train:
@@ -101,15 +82,24 @@ def settings_of(run: Path) -> Train:
     path = run / SETTINGS if run.is_dir() else run
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing; name the folder of a run or its {SETTINGS}")
-    with reading(path):
-        return from_json(path.read_text(encoding="utf-8"))
+    try:
+        return from_json(_read_json(path))
+    except TypeError as error:
+        raise files.BrokenFileError(
+            f"{path} holds no settings of this version of the package ({error})"
+        ) from error
 
 
 def results_of(folder: Path) -> dict[str, Any]:
     """What ``train`` wrote beside a model; nothing where it wrote nothing."""
-    path = folder / RESULTS
-    with reading(path):
-        return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+    return _read_json(folder / RESULTS) if (folder / RESULTS).is_file() else {}
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        return {**json.loads(path.read_text(encoding="utf-8"))}
+    except (ValueError, TypeError) as error:
+        raise files.BrokenFileError(f"{path} is not what training wrote ({error})") from error
 
 
 def write_json(path: Path, results: dict[str, Any]) -> None:
@@ -122,11 +112,10 @@ def find_model(model: Path) -> tuple[VAE, Path | None]:
     if not model.exists() and str(model) in pretrained.names():
         return pretrained.load(str(model)), None
     path = model / MODEL if model.is_dir() else model
-    if not path.exists():
-        done = "; the run has not finished" if (path.parent / SETTINGS).exists() else ""
-        raise FileNotFoundError(
-            f"there is no model file {path}{done}: name the folder of a finished run, a model "
-            f"file, or a model that is in the package ({', '.join(pretrained.names())})"
-        )
-    with reading():
+    if path.exists():
         return load_model(path), path
+    done = "; the run has not finished" if (path.parent / SETTINGS).exists() else ""
+    raise FileNotFoundError(
+        f"there is no model file {path}{done}: name the folder of a finished run, a model file, "
+        f"or a model that ships with the package ({', '.join(pretrained.names())})"
+    )

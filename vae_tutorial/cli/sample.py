@@ -5,11 +5,9 @@ from __future__ import annotations
 import io
 import math
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 from vae_tutorial.cli import runs
 from vae_tutorial.cli.settings import Sample
@@ -21,9 +19,10 @@ SIDE = 56  # pixels of an image in a picture, at least
 
 
 def run(settings: Sample) -> dict[str, Any]:
-    """Draws z ~ p(z) and x ~ p(x|z) and writes them to ``settings.out``."""
+    """Draws z ~ p(z) and x ~ p(x|z) and writes them, in the format that the file's ending says."""
+    kind = settings.out.suffix.lower()
+    inputs.one_of("the ending of out", kind, (".png", ".npz", ".fasta"))
     inputs.positive_int("num", settings.num)
-    inputs.one_of("the ending of out", kind := settings.out.suffix.lower(), ENDINGS)
     if kind == ".png" and find_spec("matplotlib") is None:
         raise ValueError(
             "a picture needs matplotlib, which is not here: install the extra by pip install "
@@ -31,13 +30,52 @@ def run(settings: Sample) -> dict[str, Any]:
         )
     model, path = runs.find_model(settings.model)
     facts = runs.results_of(path.parent).get("data", {}) if path else {}
-    fitting = (".fasta", ".npz") if facts.get("alphabet") else (".png", ".npz")
-    inputs.one_of("the ending of out, for this model,", kind, fitting)
+    alphabet: str = facts.get("alphabet") or ""
     rng = as_generator(settings.seed)
+    fitting = (".fasta", ".npz") if alphabet else (".png", ".npz")
+    inputs.one_of("the ending of out, for this model,", kind, fitting)
     with model.evaluating():
         z = draw(model.prior, (settings.num,), rng)
         p = model.decode(z)
-        arrays = {"x": draw(p, (), rng), "mean": p.mean, "z": z}
-    content = ENDINGS[kind]({name: array.cpu().numpy() for name, array in arrays.items()}, facts)
+        tensors = {"x": draw(p, (), rng), "mean": p.mean, "z": z}
+    arrays: dict[str, Any] = {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
+    if kind == ".png":
+        content = _png(arrays["mean"], facts.get("image_shape"))
+    elif kind == ".fasta":
+        content = _fasta(arrays["x"], alphabet)
+    else:
+        np.savez_compressed(buffer := io.BytesIO(), **arrays)
+        content = buffer.getvalue()
     files.write(settings.out, content)
     return {"file": str(settings.out), "samples": settings.num, "seed": settings.seed}
+
+
+def report(results: dict[str, Any]) -> str:
+    """Where the samples are."""
+    return f"{results['samples']:,} samples are in {results['file']}"
+
+
+def _fasta(x: np.ndarray, alphabet: str) -> bytes:
+    """One-hot rows [N, L · A] as sequences of letters."""
+    letters = np.array(list(alphabet))[x.reshape(len(x), -1, len(alphabet)).argmax(-1)]
+    return "".join(f">sample_{n}\n{''.join(row)}\n" for n, row in enumerate(letters, 1)).encode()
+
+
+def _png(images: np.ndarray, shape: tuple[int, int] | None) -> bytes:
+    """Images in rows, about as many as columns, with a border between them; ink is dark."""
+    from matplotlib.image import imsave
+
+    count, dim = images.shape
+    height, width = shape or (math.isqrt(dim), math.isqrt(dim))
+    if height * width != dim:
+        raise ValueError(
+            f"nothing beside the model says how its {dim} values make an image; name a FILE.npz"
+        )
+    scale, columns = math.ceil(SIDE / max(height, width)), math.ceil(math.sqrt(count))
+    tiles = np.kron(images.reshape(-1, height, width).clip(0, 1), np.ones((1, scale, scale)))
+    tiles = np.pad(tiles, ((0, 0), (1, 1), (1, 1)), constant_values=0.25)
+    tiles = np.pad(tiles, ((0, -count % columns), (0, 0), (0, 0)))  # the last row is filled up
+    rows = [np.hstack(list(row)) for row in tiles.reshape(-1, columns, *tiles.shape[1:])]
+    shades: dict[str, Any] = {"cmap": "gray_r", "vmin": 0, "vmax": 1}
+    imsave(buffer := io.BytesIO(), np.vstack(rows), format="png", metadata={}, **shades)
+    return buffer.getvalue()

@@ -4,7 +4,6 @@ say who use them."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -18,21 +17,19 @@ Likelihood = Literal[
     "auto", "bernoulli", "gaussian", "gaussian_shared", "gaussian_fixed", "categorical"
 ]
 Model = Annotated[Positional[Path], arg(metavar="MODEL")]
+LENGTH = ("epochs", "steps")  # a run may be prolonged
+INCIDENTAL = ("out", "device", "checkpoint_every", "like", "overwrite", "quiet")
 
 
 @dataclass(frozen=True)
 class Train:
-    """Train a VAE and keep it in a folder.
-
-    The folder holds the model, its scores (results.json), those of every epoch
-    (history.json), the settings (settings.json, for --like), and a checkpoint:
-    the same command goes on if it was stopped, or with more --epochs.
+    """Train a VAE and keep it in a folder: the model, its scores (results.json), those of
+    every epoch (history.json), the settings (settings.json, for --like), and a checkpoint.
+    The same command goes on if it was stopped, or with more --epochs.
 
     examples:
-      vae-tutorial train --data digits --epochs 60 --out runs/first
-      vae-tutorial train --data mnist --pixels dynamic --hidden 400
-      vae-tutorial train --data pf00014 --latent-dim 5 --warmup 10
-      vae-tutorial train --like runs/first --seed 1 --out runs/second
+      vae-tutorial train --data mnist --pixels dynamic --hidden 400 --out runs/mnist
+      vae-tutorial train --like runs/mnist --seed 1 --out runs/mnist-1
       torchrun --nproc-per-node=2 -m vae_tutorial train --out runs/two
     """
 
@@ -40,7 +37,8 @@ class Train:
     # What to learn from: a name that vae-tutorial data lists, or an alignment (FASTA, A2M).
     data: str = "digits"
     # How grey pixels become binary: each drawn once before training (static), anew for every batch
-    # (dynamic), 1 above one half (threshold), or not at all (grey). auto: as the data are used.
+    # (dynamic), 1 above one half (threshold), or not at all (grey). auto: grey for frey_faces,
+    # static for others.
     pixels: Pixels = "auto"
     latent_dim: int = 2  # Dimensions of the code z.
     hidden: tuple[int, ...] = (200,)  # Widths of the encoder's layers; the decoder mirrors them.
@@ -67,8 +65,7 @@ class Train:
     compile: bool = False  # Use torch.compile: a minute's wait, then faster steps.
     device: str | None = None  # Where to compute: cpu, cuda or cuda:1; a GPU if there is one.
     checkpoint_every: int = 1000  # Steps between two checkpoints.
-    # Take the settings of another run, its folder or its settings.json; options that are given
-    # here replace them.
+    # Take the settings of another run, its folder or its settings.json, where none are given here.
     like: Path | None = None
     overwrite: bool = False  # Start anew, whatever run the folder holds.
     quiet: bool = False  # Show no progress.
@@ -79,12 +76,11 @@ class Evaluate:
     """Score a trained model: ELBO, log p(x), active units.
 
     examples:
-      vae-tutorial evaluate runs/first
-      vae-tutorial evaluate runs/first --num-samples 5000 --limit 0
+      vae-tutorial evaluate runs/mnist --num-samples 5000 --limit 0
       vae-tutorial evaluate mnist_2d --data mnist --out mnist_2d.json
     """
 
-    model: Model  # A run's folder, a model file, or the name of a model that is in the package.
+    model: Model  # A run's folder, a model file, or the name of a model in the package.
     split: Literal["test", "valid", "train"] = "test"  # Which examples to score.
     num_samples: int = 1000  # Samples of z for each example's log p(x).
     # How many examples, chosen at random, to estimate log p(x) for; 0 takes all. The ELBO and the
@@ -103,11 +99,11 @@ class Sample:
     """Let a trained model make up images or sequences.
 
     examples:
-      vae-tutorial sample runs/first -n 64 --out samples.png
+      vae-tutorial sample runs/mnist -n 64 --out samples.png
       vae-tutorial sample mnist_2d --out samples.npz
     """
 
-    model: Model  # A run's folder, a model file, or the name of a model that is in the package.
+    model: Model  # A run's folder, a model file, or the name of a model in the package.
     num: Annotated[int, arg(aliases=["-n"])] = 64  # How many of them.
     # Where they go. FILE.png: the means of p(x|z) as a picture (needs matplotlib); FILE.npz: the
     # arrays z, mean and x, for NumPy; FILE.fasta: sequences x.
@@ -125,14 +121,11 @@ class Data:
       vae-tutorial data mnist
     """
 
-    # The data set to fetch and to describe.
-    name: Annotated[Positional[str], arg(metavar="[NAME]", help_behavior_hint="(default: all)")] = ""
+    # The data set to fetch and to describe; without a name, all are listed.
+    name: Annotated[Positional[str], arg(metavar="[NAME]")] = ""
 
 
 Settings = Train | Evaluate | Sample | Data
-OPTIONS = (tyro.conf.FlagCreatePairsOff,)
-LENGTH = ("epochs", "steps")  # a run may be prolonged
-INCIDENTAL = ("out", "device", "checkpoint_every", "like", "overwrite", "quiet")
 
 
 def parse(words: Sequence[str], description: str, known: Train) -> Settings:
@@ -144,37 +137,23 @@ def parse(words: Sequence[str], description: str, known: Train) -> Settings:
         | Annotated[Sample, subcommand("sample")]
         | Annotated[Data, subcommand("data")]
     )
-    options: dict[str, Any] = {"description": description, "args": words, "config": OPTIONS}
-    found: Settings = tyro.cli(commands, prog="vae-tutorial", **options)
+    flags = (tyro.conf.FlagCreatePairsOff,)
+    found: Settings = tyro.cli(
+        commands, prog="vae-tutorial", description=description, args=words, config=flags
+    )
     return found
 
 
-def to_json(settings: Settings) -> str:
-    """The settings as JSON, one a line."""
-    return json.dumps(asdict(settings), indent=1, default=str) + "\n"
+def to_json(settings: Settings) -> dict[str, Any]:
+    """The settings as JSON knows them: paths are text."""
+    return {k: str(v) if isinstance(v, Path) else v for k, v in asdict(settings).items()}
 
 
-def from_json(text: str) -> Train:
-    """Settings of ``train`` from what :func:`to_json` wrote, read as the words of a command are;
-    those that it does not name have their defaults.
-
-    Raises:
-        ValueError: the text holds no settings of this version.
-    """
-    try:
-        words = [word for entry in {**json.loads(text)}.items() for word in _words(*entry)]
-        return tyro.cli(Train, args=words, config=OPTIONS, console_outputs=False)
-    except (ValueError, TypeError, SystemExit):
-        raise ValueError("it holds no settings of this version of the package") from None
-
-
-def _words(name: str, value: object) -> list[str]:
-    option = f"--{name.replace('_', '-')}"
-    if value is None or value is False:
-        return []
-    if isinstance(value, list):
-        return [option, *map(str, value)]
-    return [option] if value is True else [f"{option}={value}"]
+def from_json(values: dict[str, Any]) -> Train:
+    """Settings of ``train`` from what :func:`to_json` gave; a TypeError for anything else."""
+    kinds = {"out": Path, "like": Path, "hidden": tuple}
+    known = {name: kinds[name](values[name]) for name in kinds if values.get(name) is not None}
+    return Train(**values | known)
 
 
 def differences(a: Train, b: Train) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import time
@@ -11,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from vae_tutorial import schedules, training
-from vae_tutorial.cli import runs, scores
+from vae_tutorial.cli import runs
 from vae_tutorial.cli.data import SPLITS, facts, is_alignment, load
+from vae_tutorial.cli.evaluate import scores, shown
 from vae_tutorial.cli.settings import Train, to_json
 from vae_tutorial.data import Dataset
 from vae_tutorial.model import VAE
 from vae_tutorial.objectives import evaluate_elbo
+from vae_tutorial.support.devices import machine
 from vae_tutorial.training import History
 from vae_tutorial.training.processes import Workers, workers
 
@@ -29,11 +30,8 @@ OF_FIT = (
 
 def run(settings: Train) -> dict[str, Any]:
     """Trains as the settings say, or goes on with a run that was stopped, and writes the folder
-    ``settings.out``. Returns what results.json holds.
-
-    Among processes that torchrun started, each trains its share; the first one writes, and the
-    others return nothing.
-    """
+    ``settings.out``; what results.json holds. Of several processes that torchrun started, each
+    trains its share; the first one writes, and the others return nothing."""
     settings = _settled(settings)
     with workers() as group:
         dataset = load(settings.data, settings.pixels, settings.data_seed)
@@ -42,16 +40,17 @@ def run(settings: Train) -> dict[str, Any]:
         work = _work(history, checkpoint, len(dataset.train))
         if not group.first:
             return {}
-        elbos = {split: evaluate_elbo(model, dataset.seen(split), rng=0) for split in SPLITS}
+        seen = {split: dataset.seen(split) for split in SPLITS}
         results = {
             "model": runs.MODEL,
-            "unit": scores.UNIT,
-            **{split: scores.of_elbo(terms) for split, terms in elbos.items()},
+            "unit": runs.UNIT,
+            **{split: scores(evaluate_elbo(model, x, rng=0)) for split, x in seen.items()},
             "data": facts(dataset),
             "parameters": sum(p.numel() for p in model.parameters()),
             "training": work,
-            **scores.made_by(model.device, group.count),
-            "settings": json.loads(to_json(settings)),
+            **machine(model.device),
+            "processes": group.count,
+            "settings": to_json(settings),
         }
         training.save_model(model, settings.out / runs.MODEL)
         history.save(settings.out / runs.HISTORY)
@@ -62,21 +61,21 @@ def run(settings: Train) -> dict[str, Any]:
 def report(results: dict[str, Any]) -> str:
     """The scores of a run, and what to do with it."""
     work, data = results["training"], results["data"]
-    folder = shlex.quote(results["settings"]["out"])
+    folder, kind = shlex.quote(results["settings"]["out"]), "fasta" if data["alphabet"] else "png"
     lines = [f"{'':16}{'ELBO':>20}{'reconstruction':>20}{'KL':>18}"]
     for split in SPLITS:
-        elbo, reconstruction, kl = map(scores.shown, results[split].values())
-        size = f"{split} ({data[split]:,})"
-        lines.append(f"{size:16}{elbo:>20}{reconstruction:>20}{kl:>18}")
-    lines += [
-        "in nats per example, with standard errors; a higher ELBO is better",
-        f"{work['steps']:,} steps ({work['epochs']:g} epochs) of {data['name']}, "
-        f"{work['seconds']:.1f} s, {work['examples_per_second']:,.0f} examples/s",
-        f"everything is in {folder}; next:",
-        f"  vae-tutorial evaluate {folder}",
-        f"  vae-tutorial sample {folder} --out samples.{'fasta' if data['alphabet'] else 'png'}",
-    ]
-    return "\n".join(lines)
+        elbo, reconstruction, kl = map(shown, results[split].values())
+        lines.append(f"{f'{split} ({data[split]:,})':16}{elbo:>20}{reconstruction:>20}{kl:>18}")
+    return (
+        "\n".join(lines)
+        + f"""
+in nats per example, with standard errors; a higher ELBO is better
+{work["steps"]:,} steps ({work["epochs"]:g} epochs) of {data["name"]}, {work["seconds"]:.1f} s, \
+{work["examples_per_second"]:,.0f} examples/s
+everything is in {folder}; next:
+  vae-tutorial evaluate {folder}
+  vae-tutorial sample {folder} --out samples.{kind}"""
+    )
 
 
 def _settled(settings: Train) -> Train:
@@ -91,7 +90,8 @@ def _settled(settings: Train) -> Train:
 
 def build(settings: Train, dataset: Dataset) -> VAE:
     """The model that the settings describe, for these data."""
-    likelihood, letters = settings.likelihood, len(dataset.alphabet or "") or None
+    likelihood: str = settings.likelihood
+    letters = len(dataset.alphabet or "") or None
     if likelihood == "auto":
         images = "gaussian_shared" if dataset.pixels == "grey" else "bernoulli"
         likelihood = "categorical" if letters else images
@@ -112,26 +112,25 @@ def _fit(
     beta: float | schedules.Schedule = settings.beta
     if settings.warmup:
         beta = schedules.linear_warmup(settings.warmup, end=settings.beta)
-    quiet, kept = settings.quiet, settings.out / runs.LAST_GOOD
-    run: dict[str, Any] = {"checkpoint": checkpoint, "workers": group, "progress": not quiet}
+    same |= {"beta": beta, "checkpoint": checkpoint, "workers": group}
     try:
-        return training.fit(model, dataset, **same, beta=beta, **run)
+        return training.fit(model, dataset, **same, progress=not settings.quiet)
     except training.DivergenceError as error:
+        kept = settings.out / runs.LAST_GOOD
         if group.first:
             training.save_model(model, kept)
         raise training.DivergenceError(f"{error} (that state is {kept})") from error
 
 
 def _work(history: History, checkpoint: runs.Claim, examples: int) -> dict[str, Any]:
-    """How much was trained, all in all and by this command."""
+    """How much was trained, all in all and by this command: its steps, its scores of held-out
+    examples, and its checkpoints."""
     seconds, steps = time.perf_counter() - checkpoint.began, history.step[-1]
-    per_epoch = history.steps_per_epoch or 1
-    seen = (steps - checkpoint.resumed) / per_epoch * examples
+    epochs, new = (n / (history.steps_per_epoch or 1) for n in (steps, steps - checkpoint.resumed))
     return {
         "steps": steps,
-        "epochs": steps / per_epoch,
+        "epochs": epochs,
         "resumed_after_step": checkpoint.resumed,
         "seconds": round(seconds, 3),
-        "examples_per_second": round(seen / seconds, 1),
-        "timed": "this command's steps, its scores of held-out examples, and its checkpoints",
+        "examples_per_second": round(new * examples / seconds, 1),
     }

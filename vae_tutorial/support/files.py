@@ -13,6 +13,10 @@ STALE = 3600  # seconds
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
+class BrokenFileError(OSError, ValueError):
+    """A file is there and does not hold what it should: the file's fault, not the caller's."""
+
+
 def write(path: str | os.PathLike[str], content: bytes) -> Path:
     """Writes a file beside its place, forces it to the disk and renames it: whatever happens,
     and whenever, ``path`` holds its old content or its new content.
