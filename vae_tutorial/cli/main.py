@@ -9,9 +9,12 @@ import traceback
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib import import_module
+from typing import Any
+
+import tyro
 
 import vae_tutorial
-from vae_tutorial.cli.settings import Settings, Train, parse
+from vae_tutorial.cli.settings import Settings, Train
 
 HELP = """Variational autoencoders from the command line. All scores are in nats per example.
 
@@ -25,13 +28,9 @@ environment:
   VAE_TUTORIAL_DEVICE   cpu, cuda or cuda:1, where --device is not given
 
 exit codes:
-  0    success
-  1    unexpected error
-  2    bad usage or settings
-  3    training diverged
-  4    files: data missing or broken, a place that cannot be written, a full disk
-  5    another process of the same run ended
-  130  interrupted"""
+  0  success                 3  training diverged
+  1  unexpected error        4  files that are missing, broken or cannot be written
+  2  bad usage or settings   5  another process of the run ended   130  interrupted"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -61,7 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def read(words: Sequence[str]) -> Settings:
     """What the words say, on top of the settings of another run where they say ``--like``."""
-    settings = parse(words, HELP, Train())
+    options: Any = {"description": HELP, "config": (tyro.conf.FlagCreatePairsOff,)}
+    settings: Settings = tyro.cli(Settings, prog="vae-tutorial", args=words, **options)
     if not isinstance(settings, Train) or settings.like is None:
         return settings
     from vae_tutorial.cli.runs import settings_of  # which waits for torch, as help should not
@@ -69,13 +69,16 @@ def read(words: Sequence[str]) -> Settings:
     known = replace(settings_of(settings.like), overwrite=False, quiet=False)
     if settings.epochs is not None or settings.steps is not None:
         known = replace(known, epochs=None, steps=None)
-    return parse(words, HELP, known)
+    return tyro.cli(Train, args=words[1:], default=known, **options)
 
 
 def _run(settings: Settings) -> str:
     """Runs the command that the settings are for; what there is to say at its end."""
+    from vae_tutorial.support.devices import default_device
+
     if device := getattr(settings, "device", None):
         os.environ["VAE_TUTORIAL_DEVICE"] = device
+        default_device()  # refused now, and not as the fault of a file
     command = import_module(f"vae_tutorial.cli.{type(settings).__name__.lower()}")
     results = command.run(settings)
     return f"{command.report(results)}\n" if results else ""  # the first of several processes

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -23,6 +24,7 @@ RESULTS, HISTORY, SETTINGS = "results.json", "history.json", "settings.json"
 LAST_GOOD, EVALUATION = "last_good.safetensors", "evaluation.json"
 UNIT = "nats per example, summed over its dimensions; higher is better for all but kl"
 TRAINED = (MODEL, CHECKPOINT, RESULTS, HISTORY, SETTINGS, LAST_GOOD)
+T = TypeVar("T")
 
 
 class Claim(Checkpoint):
@@ -69,7 +71,7 @@ def _refuse(settings: Train, total: int | None) -> None:
 
 
 def _claim(settings: Train) -> None:
-    """Writes down what the folder is for, before hours of work; clears it if it starts anew."""
+    """Writes down what the folder is for; clears it if it is to start anew."""
     files.writable(settings.out / SETTINGS)
     if settings.overwrite:
         for name in (*TRAINED, EVALUATION):
@@ -82,24 +84,19 @@ def settings_of(run: Path) -> Train:
     path = run / SETTINGS if run.is_dir() else run
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing; name the folder of a run or its {SETTINGS}")
-    try:
-        return from_json(_read_json(path))
-    except TypeError as error:
-        raise files.BrokenFileError(
-            f"{path} holds no settings of this version of the package ({error})"
-        ) from error
+    return _read(path, from_json)
 
 
 def results_of(folder: Path) -> dict[str, Any]:
     """What ``train`` wrote beside a model; nothing where it wrote nothing."""
-    return _read_json(folder / RESULTS) if (folder / RESULTS).is_file() else {}
+    return _read(folder / RESULTS, dict) if (folder / RESULTS).is_file() else {}
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _read(path: Path, make: Callable[[dict[str, Any]], T]) -> T:
     try:
-        return {**json.loads(path.read_text(encoding="utf-8"))}
+        return make({**json.loads(path.read_text(encoding="utf-8"))})
     except (ValueError, TypeError) as error:
-        raise files.BrokenFileError(f"{path} is not what training wrote ({error})") from error
+        raise files.BrokenFileError(f"{path} is not what training writes ({error})") from error
 
 
 def write_json(path: Path, results: dict[str, Any]) -> None:

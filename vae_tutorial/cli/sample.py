@@ -20,20 +20,13 @@ SIDE = 56  # pixels of an image in a picture, at least
 
 def run(settings: Sample) -> dict[str, Any]:
     """Draws z ~ p(z) and x ~ p(x|z) and writes them, in the format that the file's ending says."""
-    kind = settings.out.suffix.lower()
-    inputs.one_of("the ending of out", kind, (".png", ".npz", ".fasta"))
     inputs.positive_int("num", settings.num)
-    if kind == ".png" and find_spec("matplotlib") is None:
-        raise ValueError(
-            "a picture needs matplotlib, which is not here: install the extra by pip install "
-            "'vae_tutorial[book]', or name a FILE.npz"
-        )
     model, path = runs.find_model(settings.model)
     facts = runs.results_of(path.parent).get("data", {}) if path else {}
     alphabet: str = facts.get("alphabet") or ""
     rng = as_generator(settings.seed)
     fitting = (".fasta", ".npz") if alphabet else (".png", ".npz")
-    inputs.one_of("the ending of out, for this model,", kind, fitting)
+    kind = inputs.one_of("the ending of out", settings.out.suffix.lower(), fitting)
     with model.evaluating():
         z = draw(model.prior, (settings.num,), rng)
         p = model.decode(z)
@@ -63,6 +56,10 @@ def _fasta(x: np.ndarray, alphabet: str) -> bytes:
 
 def _png(images: np.ndarray, shape: tuple[int, int] | None) -> bytes:
     """Images in rows, about as many as columns, with a border between them; ink is dark."""
+    if find_spec("matplotlib") is None:
+        raise ValueError(
+            "a picture needs matplotlib (pip install 'vae_tutorial[book]'); FILE.npz does not"
+        )
     from matplotlib.image import imsave
 
     count, dim = images.shape

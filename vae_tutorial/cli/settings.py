@@ -4,13 +4,11 @@ say who use them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import tyro
-from tyro.conf import Positional, arg, subcommand
+from tyro.conf import Positional, arg
 
 Pixels = Literal["auto", "static", "dynamic", "threshold", "grey"]
 Likelihood = Literal[
@@ -126,22 +124,6 @@ class Data:
 
 
 Settings = Train | Evaluate | Sample | Data
-
-
-def parse(words: Sequence[str], description: str, known: Train) -> Settings:
-    """What the words say; the settings of ``train`` that they do not name are the known ones.
-    Help, and what is wrong with the words, end the process."""
-    commands: Any = (
-        Annotated[Train, subcommand("train", default=known)]
-        | Annotated[Evaluate, subcommand("evaluate")]
-        | Annotated[Sample, subcommand("sample")]
-        | Annotated[Data, subcommand("data")]
-    )
-    flags = (tyro.conf.FlagCreatePairsOff,)
-    found: Settings = tyro.cli(
-        commands, prog="vae-tutorial", description=description, args=words, config=flags
-    )
-    return found
 
 
 def to_json(settings: Settings) -> dict[str, Any]:

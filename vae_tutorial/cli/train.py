@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import shlex
 import time
+from collections.abc import Callable
 from dataclasses import replace
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +22,6 @@ from vae_tutorial.objectives import evaluate_elbo
 from vae_tutorial.support.devices import machine
 from vae_tutorial.training import History
 from vae_tutorial.training.processes import Workers, workers
-
-OF_MODEL = ("latent_dim", "hidden", "posterior", "prior", "activation", "variance", "seed")
-OF_FIT = (
-    "epochs", "steps", "batch_size", "objective", "num_samples", "optimizer", "learning_rate",
-    "seed", "precision", "compile",
-)  # fmt: skip
 
 
 def run(settings: Train) -> dict[str, Any]:
@@ -101,25 +97,30 @@ def build(settings: Train, dataset: Dataset) -> VAE:
             f"likelihood must be {fitting} for the data {settings.data!r}, not {likelihood!r}; "
             f"'auto' chooses it"
         )
-    same = {name: getattr(settings, name) for name in OF_MODEL}
-    return VAE.mlp(dataset.dim, **same, likelihood=likelihood, letters=letters)
+    return VAE.mlp(
+        dataset.dim, **_shared(settings, VAE.mlp, likelihood=likelihood, letters=letters)
+    )
 
 
 def _fit(
     settings: Train, model: VAE, dataset: Dataset, checkpoint: runs.Claim, group: Workers
 ) -> History:
-    same = {name: getattr(settings, name) for name in OF_FIT}
-    beta: float | schedules.Schedule = settings.beta
-    if settings.warmup:
-        beta = schedules.linear_warmup(settings.warmup, end=settings.beta)
-    same |= {"beta": beta, "checkpoint": checkpoint, "workers": group}
+    warm = schedules.linear_warmup(settings.warmup, end=settings.beta) if settings.warmup else None
+    around: Any = {"checkpoint": checkpoint, "workers": group, "progress": not settings.quiet}
     try:
-        return training.fit(model, dataset, **same, progress=not settings.quiet)
+        same = _shared(settings, training.fit, beta=warm or settings.beta)
+        return training.fit(model, dataset, **same, **around)
     except training.DivergenceError as error:
         kept = settings.out / runs.LAST_GOOD
         if group.first:
             training.save_model(model, kept)
         raise training.DivergenceError(f"{error} (that state is {kept})") from error
+
+
+def _shared(settings: Train, function: Callable[..., Any], **other: Any) -> dict[str, Any]:
+    """The settings that a function takes under the same names, but for the other ones."""
+    names = signature(function).parameters.keys() & vars(settings).keys()
+    return {name: getattr(settings, name) for name in names} | other
 
 
 def _work(history: History, checkpoint: runs.Claim, examples: int) -> dict[str, Any]:
