@@ -12,21 +12,20 @@ from vae_tutorial.data import CATALOG, Dataset
 SPLITS = ("train", "valid", "test")
 
 
-def run(settings: Data) -> dict[str, Any]:
+def run(settings: Data) -> str:
     """Without a name, the title of each data set; with one, what it is and where it lies, after
     its files were found or downloaded, and checked."""
     if not settings.name:
-        return {name: record.title for name, record in CATALOG.items()}
-    found, record = facts(data.load(settings.name)), CATALOG[settings.name]
-    found |= {name: getattr(record, name) for name in ("title", "citation", "license")}
-    found["published at"] = [url for file in record.files for url in file.urls]
-    return {**found, "checked": list(map(str, record.places()))}
-
-
-def report(results: dict[str, Any]) -> str:
-    """All of that, a line each."""
-    lists = {k: v if isinstance(v, list) else [v] for k, v in results.items() if v is not None}
-    return "\n".join(f"{key:16} {value}" for key, values in lists.items() for value in values)
+        return "\n".join(f"{name:17}{record.title}" for name, record in CATALOG.items())
+    dataset, record = data.load(settings.name), CATALOG[settings.name]
+    lines = [
+        record.title,
+        str(dataset),
+        f"source: {record.citation}",
+        f"license: {record.license}",
+    ]
+    lines += [f"published at {url}" for file in record.files for url in file.urls]
+    return "\n  ".join([*lines, *(f"checked {place}" for place in record.places())])
 
 
 def is_alignment(name: str) -> bool:

@@ -19,7 +19,7 @@ from vae_tutorial.support import files
 from vae_tutorial.support.devices import machine
 
 
-def run(settings: Evaluate) -> dict[str, Any]:
+def run(settings: Evaluate) -> str:
     """Scores a model on one split of its data, or of the data that the settings name, and writes
     the result as evaluation.json beside the model. The ELBO and the active units are those of the
     whole split, log p(x) that of ``limit`` examples, beside the ELBO of the same ones."""
@@ -56,25 +56,24 @@ def run(settings: Evaluate) -> dict[str, Any]:
         "settings": to_json(settings),
     }
     runs.write_json(out, results)
-    return {**results, "file": str(out)}
+    return _report(results, out)
 
 
-def report(results: dict[str, Any]) -> str:
+def _report(results: dict[str, Any], out: Path) -> str:
     """The scores of a model."""
-    found, units, data = (results[name] for name in ("log_evidence", "active_units", "data"))
-    trusted = found["share_trusted"]
-    advice = "" if trusted > 0.9 else "; of the others it is likely higher: try more --num-samples"
-    return f"""{data["name"]}, {results["split"]}: {results["examples"]:,} examples, \
-in nats per example, with standard errors
-  ELBO           {shown(results["elbo"])}
-  reconstruction {shown(results["reconstruction"])}
-  KL             {shown(results["kl"])}
-log p(x), {found["examples"]:,} of them, {found["samples_of_z"]:,} samples of z each
-  log p(x)       {shown(found)}
-  their ELBO     {shown(found["elbo_of_these_examples"])}
-  trusted for    {trusted:.0%} of the examples{advice}
-active units: {units["count"]} of {len(units["variances"])}
-everything is in {results["file"]}"""
+    found, units = results["log_evidence"], results["active_units"]
+    some = {"log p(x)": found, "their ELBO": found["elbo_of_these_examples"]}
+    more = "" if found["share_trusted"] > 0.9 else " (likely higher for others: --num-samples)"
+    return "\n".join(
+        [
+            f"{results['data']['name']}, {results['split']} ({results['examples']:,}): "
+            f"{shown(results)}",
+            f"{found['examples']:,} of them, {found['samples_of_z']:,} samples of z each: "
+            f"{shown(some)}, trusted for {found['share_trusted']:.0%}{more}",
+            f"active units: {units['count']} of {len(units['variances'])}",
+            f"in nats per example, with standard errors; everything is in {out}",
+        ]
+    )
 
 
 def scores(terms: Elbo) -> dict[str, dict[str, float]]:
@@ -84,9 +83,10 @@ def scores(terms: Elbo) -> dict[str, dict[str, float]]:
     return {name: _mean(value) for name, value in values.items()}
 
 
-def shown(score: dict[str, float]) -> str:
-    """A score as a person reads it."""
-    return f"{score['mean']:.2f} ± {score['standard_error']:.2f}"
+def shown(results: dict[str, Any]) -> str:
+    """The scores among results as a person reads them."""
+    found = {k: v for k, v in results.items() if isinstance(v, dict) and "standard_error" in v}
+    return ", ".join(f"{k} {v['mean']:.2f} ± {v['standard_error']:.2f}" for k, v in found.items())
 
 
 def _mean(values: Tensor) -> dict[str, float]:
@@ -99,10 +99,7 @@ def _place(out: Path, model: Path | None) -> Path:
     """Where the result goes: a file that can be written, and none that a training wrote."""
     same = model is not None and out.exists() and out.samefile(model)
     if same or out.resolve().name in runs.TRAINED:
-        raise ValueError(
-            f"out must be no file of a run ({', '.join(runs.TRAINED)}), not {out}; leave it out "
-            f"to write {runs.EVALUATION} beside the model"
-        )
+        raise ValueError(f"out must be no file that training wrote, not {out}; name another")
     return files.writable(out)
 
 
@@ -110,10 +107,7 @@ def _data_of(settings: Evaluate, folder: Path | None) -> tuple[str, str, int]:
     """Name, pixels and seed of the data: those of the settings, else those of the training."""
     known = folder is not None and (folder / runs.SETTINGS).exists()
     if settings.data is None and not known:
-        raise ValueError(
-            f"nothing beside the model {settings.model} says what data it was trained on; "
-            f"name them with --data"
-        )
+        raise ValueError(f"nothing beside the model {settings.model} names its data: give --data")
     before = runs.settings_of(folder) if folder and known else Train()
     same = settings.data in (None, before.data)
     pixels = settings.pixels or (before.pixels if same else "auto")

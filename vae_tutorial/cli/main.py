@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
     if words[:1] == ["--version"]:
-        return _show(f"vae-tutorial {vae_tutorial.__version__}\n")
+        return _show(f"vae-tutorial {vae_tutorial.__version__}")
     settings: Settings | None = None
     try:
         settings = read([word for word in words if word != "--debug"])
@@ -80,14 +80,13 @@ def _run(settings: Settings) -> str:
         os.environ["VAE_TUTORIAL_DEVICE"] = device
         default_device()  # refused now, and not as the fault of a file
     command = import_module(f"vae_tutorial.cli.{type(settings).__name__.lower()}")
-    results = command.run(settings)
-    return f"{command.report(results)}\n" if results else ""  # the first of several processes
+    return str(command.run(settings))
 
 
 def _show(text: str) -> int:
     """Prints to a reader who may have left: ``vae-tutorial data | head -1``."""
     try:
-        print(text, end="", flush=True)
+        print(text, end="\n" if text else "", flush=True)  # of several processes, one has text
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0

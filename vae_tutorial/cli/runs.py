@@ -39,7 +39,10 @@ class Claim(Checkpoint):
         length = self.settings.epochs, self.settings.steps
         _refuse(self.settings, total_steps(*length, state.batches.steps_per_epoch))
         if state.workers.first:
-            _claim(self.settings)
+            files.writable(self.settings.out / SETTINGS)
+            for name in (*TRAINED, EVALUATION) if self.settings.overwrite else ():
+                (self.settings.out / name).unlink(missing_ok=True)
+            write_json(self.settings.out / SETTINGS, to_json(self.settings))
         state.workers.total(torch.zeros(1, device=state.model.device))  # all wait for the folder
         found = super().restore(state)
         self.resumed, self.began = state.step, time.perf_counter()
@@ -68,15 +71,6 @@ def _refuse(settings: Train, total: int | None) -> None:
             f"{folder} holds this run, finished after {finished} steps; train it further with "
             f"more --epochs or --steps, {anew}"
         )
-
-
-def _claim(settings: Train) -> None:
-    """Writes down what the folder is for; clears it if it is to start anew."""
-    files.writable(settings.out / SETTINGS)
-    if settings.overwrite:
-        for name in (*TRAINED, EVALUATION):
-            (settings.out / name).unlink(missing_ok=True)
-    write_json(settings.out / SETTINGS, to_json(settings))
 
 
 def settings_of(run: Path) -> Train:

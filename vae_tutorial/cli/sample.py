@@ -18,7 +18,7 @@ from vae_tutorial.support import files, inputs
 SIDE = 56  # pixels of an image in a picture, at least
 
 
-def run(settings: Sample) -> dict[str, Any]:
+def run(settings: Sample) -> str:
     """Draws z ~ p(z) and x ~ p(x|z) and writes them, in the format that the file's ending says."""
     inputs.positive_int("num", settings.num)
     model, path = runs.find_model(settings.model)
@@ -40,12 +40,7 @@ def run(settings: Sample) -> dict[str, Any]:
         np.savez_compressed(buffer := io.BytesIO(), **arrays)
         content = buffer.getvalue()
     files.write(settings.out, content)
-    return {"file": str(settings.out), "samples": settings.num, "seed": settings.seed}
-
-
-def report(results: dict[str, Any]) -> str:
-    """Where the samples are."""
-    return f"{results['samples']:,} samples are in {results['file']}"
+    return f"{settings.num:,} samples are in {settings.out}"
 
 
 def _fasta(x: np.ndarray, alphabet: str) -> bytes:
@@ -57,22 +52,17 @@ def _fasta(x: np.ndarray, alphabet: str) -> bytes:
 def _png(images: np.ndarray, shape: tuple[int, int] | None) -> bytes:
     """Images in rows, about as many as columns, with a border between them; ink is dark."""
     if find_spec("matplotlib") is None:
-        raise ValueError(
-            "a picture needs matplotlib (pip install 'vae_tutorial[book]'); FILE.npz does not"
-        )
+        raise ValueError("a picture needs matplotlib, or name a FILE.npz: pip install matplotlib")
     from matplotlib.image import imsave
 
     count, dim = images.shape
     height, width = shape or (math.isqrt(dim), math.isqrt(dim))
     if height * width != dim:
-        raise ValueError(
-            f"nothing beside the model says how its {dim} values make an image; name a FILE.npz"
-        )
+        raise ValueError(f"nothing says how {dim} values make an image; name a FILE.npz")
     scale, columns = math.ceil(SIDE / max(height, width)), math.ceil(math.sqrt(count))
     tiles = np.kron(images.reshape(-1, height, width).clip(0, 1), np.ones((1, scale, scale)))
     tiles = np.pad(tiles, ((0, 0), (1, 1), (1, 1)), constant_values=0.25)
     tiles = np.pad(tiles, ((0, -count % columns), (0, 0), (0, 0)))  # the last row is filled up
     rows = [np.hstack(list(row)) for row in tiles.reshape(-1, columns, *tiles.shape[1:])]
-    shades: dict[str, Any] = {"cmap": "gray_r", "vmin": 0, "vmax": 1}
-    imsave(buffer := io.BytesIO(), np.vstack(rows), format="png", metadata={}, **shades)
+    imsave(buffer := io.BytesIO(), np.vstack(rows), cmap="gray_r", vmin=0, vmax=1, metadata={})
     return buffer.getvalue()

@@ -24,10 +24,10 @@ from vae_tutorial.training import History
 from vae_tutorial.training.processes import Workers, workers
 
 
-def run(settings: Train) -> dict[str, Any]:
+def run(settings: Train) -> str:
     """Trains as the settings say, or goes on with a run that was stopped, and writes the folder
-    ``settings.out``; what results.json holds. Of several processes that torchrun started, each
-    trains its share; the first one writes, and the others return nothing."""
+    ``settings.out``. Of several processes that torchrun started, each trains its share; the first
+    one writes, and the others have nothing to say."""
     settings = _settled(settings)
     with workers() as group:
         dataset = load(settings.data, settings.pixels, settings.data_seed)
@@ -35,7 +35,7 @@ def run(settings: Train) -> dict[str, Any]:
         history = _fit(settings, model, dataset, checkpoint, group)
         work = _work(history, checkpoint, len(dataset.train))
         if not group.first:
-            return {}
+            return ""
         seen = {split: dataset.seen(split) for split in SPLITS}
         results = {
             "model": runs.MODEL,
@@ -51,26 +51,21 @@ def run(settings: Train) -> dict[str, Any]:
         training.save_model(model, settings.out / runs.MODEL)
         history.save(settings.out / runs.HISTORY)
         runs.write_json(settings.out / runs.RESULTS, results)
-        return results
+        return _report(results, settings.out)
 
 
-def report(results: dict[str, Any]) -> str:
+def _report(results: dict[str, Any], out: Path) -> str:
     """The scores of a run, and what to do with it."""
-    work, data = results["training"], results["data"]
-    folder, kind = shlex.quote(results["settings"]["out"]), "fasta" if data["alphabet"] else "png"
-    lines = [f"{'':16}{'ELBO':>20}{'reconstruction':>20}{'KL':>18}"]
-    for split in SPLITS:
-        elbo, reconstruction, kl = map(shown, results[split].values())
-        lines.append(f"{f'{split} ({data[split]:,})':16}{elbo:>20}{reconstruction:>20}{kl:>18}")
-    return (
-        "\n".join(lines)
-        + f"""
-in nats per example, with standard errors; a higher ELBO is better
-{work["steps"]:,} steps ({work["epochs"]:g} epochs) of {data["name"]}, {work["seconds"]:.1f} s, \
-{work["examples_per_second"]:,.0f} examples/s
-everything is in {folder}; next:
-  vae-tutorial evaluate {folder}
-  vae-tutorial sample {folder} --out samples.{kind}"""
+    work, data, folder = results["training"], results["data"], shlex.quote(str(out))
+    lines = [f"{split} ({data[split]:,}): {shown(results[split])}" for split in SPLITS]
+    return "\n".join(
+        [
+            *lines,
+            "in nats per example, with standard errors; a higher ELBO is better",
+            f"{work['steps']:,} steps ({work['epochs']:g} epochs) of {data['name']}, "
+            f"{work['seconds']:.1f} s, {work['examples_per_second']:,.0f} examples/s",
+            f"everything is in {folder}; next: vae-tutorial evaluate {folder}",
+        ]
     )
 
 
@@ -93,13 +88,9 @@ def build(settings: Train, dataset: Dataset) -> VAE:
         likelihood = "categorical" if letters else images
     if (likelihood == "categorical") != bool(letters):
         fitting = "categorical" if letters else "bernoulli or a gaussian one"
-        raise ValueError(
-            f"likelihood must be {fitting} for the data {settings.data!r}, not {likelihood!r}; "
-            f"'auto' chooses it"
-        )
-    return VAE.mlp(
-        dataset.dim, **_shared(settings, VAE.mlp, likelihood=likelihood, letters=letters)
-    )
+        raise ValueError(f"likelihood must be {fitting} for these data, not {likelihood!r}")
+    same = _shared(settings, VAE.mlp, likelihood=likelihood, letters=letters)
+    return VAE.mlp(dataset.dim, **same)
 
 
 def _fit(
