@@ -250,6 +250,7 @@ def likelihood(
 ) -> Bernoulli | Gaussian | Categorical:
     """The likelihood of that name, as :meth:`vae_tutorial.model.VAE.mlp` describes them."""
     inputs.one_of("likelihood", name, LIKELIHOODS)
+    inputs.finite_number("variance", variance, above=0)
     if name == "bernoulli":
         return Bernoulli()
     if name == "categorical":

@@ -219,7 +219,6 @@ class VAE(nn.Module):
         """How many standard normal numbers make one z: J, unless the posterior says otherwise."""
         return int(getattr(self.posterior, "noise_dim", self.latent_dim))
 
-    @property
     def data_dim(self) -> int:
         """D, the number of values in one example, found by decoding one z."""
         if self._data_dim is None:
@@ -242,7 +241,7 @@ class VAE(nn.Module):
         """
         if not self.checks_data:
             return x
-        inputs.batch("x", x, self.data_dim, like=self._zero)
+        inputs.batch("x", x, self.data_dim(), like=self._zero)
         refuse: Callable[[Tensor], None] | None = getattr(self.likelihood, "check_data", None)
         if refuse is not None:
             refuse(x)

@@ -13,6 +13,7 @@ from PIL import Image
 import chapters
 from tools.execute import execute
 
+pytestmark = pytest.mark.slow
 LIMIT_SECONDS = 60
 
 

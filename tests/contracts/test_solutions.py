@@ -9,6 +9,7 @@ import pytest
 import chapters
 from tools.execute import execute
 
+pytestmark = pytest.mark.slow
 FENCE = re.compile(r"\{admonition\} Solution \d+.*?^~~~python\n(.*?)^~~~$", re.S | re.M)
 
 

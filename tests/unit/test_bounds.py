@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-from linear_vae import CORRELATED, DIAGONAL, X, linear_vae, many
+from linear_vae import CORRELATED, DIAGONAL, X, exact_elbo, linear_vae, many
 from torch import nn
 from torch.distributions import (
     Categorical,
@@ -29,12 +29,7 @@ from vae_tutorial.objectives import (
     sgvb_b,
 )
 
-OFF = {"shift": 0.3, "scale": 1.5}  # an encoder that is not the posterior
-
-
-def exact_elbo(exact, vae):
-    q = vae.encode(X)
-    return exact.elbo(X, q.mu, torch.diag_embed(q.variance))
+OFF = {"shift": 0.3, "scale": 1.2}  # an encoder that is not the posterior
 
 
 @pytest.mark.parametrize("estimator", [sgvb_a, sgvb_b])
@@ -42,7 +37,7 @@ def exact_elbo(exact, vae):
 def test_a_and_b_are_unbiased_for_the_elbo(estimator, num_samples):
     vae = linear_vae(CORRELATED, **OFF)
     mean, error, _ = many(estimator, vae, 20_000, num_samples=num_samples)
-    target = exact_elbo(CORRELATED, vae)
+    target = exact_elbo(CORRELATED, vae.encode(X), X)
     assert ((mean - target).abs() < 5 * error).all()
     q = vae.encode(X)
     without_prior = target + q.variance.sum(-1) / 2 + (q.mu**2).sum(-1) / 2 + math.log(2 * math.pi)
@@ -65,14 +60,14 @@ def test_neither_a_nor_b_always_has_the_smaller_variance():
 
     class Encoder(nn.Module):
         def forward(self, x):
-            return torch.cat([x[:, :2], torch.ones(len(x), 2)], 1)
+            return torch.cat([x[:, :2], torch.ones_like(x[:, :2])], 1)
 
     class Deaf(nn.Module):
         def forward(self, z):
-            return torch.zeros(len(z), 3)
+            return z.new_zeros(len(z), 3)
 
     standard = Gaussian("fixed", 1.0)
-    deaf = VAE(Encoder(), Deaf(), 2, likelihood=standard, device="cpu")
+    deaf = VAE(Encoder(), Deaf(), 2, likelihood=standard, device="cpu").double()
     _, _, a = many(sgvb_a, deaf, 500)
     _, _, b = many(sgvb_b, deaf, 500)
     assert (a.std(1) > 0.5).all() and (b.std(1) < 1e-5).all()
@@ -88,7 +83,7 @@ def test_sgvb_b_is_the_elbo():
 def test_bounds_are_ordered_in_expectation():
     vae = linear_vae(CORRELATED, **OFF)
     log_p = CORRELATED.log_evidence(X)
-    means, errors = [exact_elbo(CORRELATED, vae)], [torch.zeros(2)]
+    means, errors = [exact_elbo(CORRELATED, vae.encode(X), X)], [torch.zeros(2)]
     for k in (2, 3, 10, 100):
         n = 20_000 if k <= 10 else 4_000
         mean, error, _ = many(iwae_bound, vae, n, num_samples=k)
@@ -115,7 +110,7 @@ def test_iwae_is_tight_for_every_k_at_the_posterior(k):
 
 def test_the_mean_weight_is_unbiased_and_its_logarithm_is_not():
     """Two-sample weights: E[w] = p(x), while E[log w] lies below log p(x)."""
-    vae = linear_vae(CORRELATED, shift=0.3, scale=1.5)
+    vae = linear_vae(CORRELATED, **OFF)
     _, _, log_w = many(iwae_bound, vae, 40_000, num_samples=2)
     p, w = CORRELATED.log_evidence(X).exp(), log_w.exp()
     error = w.std(1) / math.sqrt(w.shape[1])
@@ -161,7 +156,7 @@ def test_free_bits_charge_each_dimension_at_least_its_allowance():
 
 def test_free_bits_need_a_kl_that_splits_into_dimensions():
     with pytest.raises(TypeError, match="diagonal posterior and a Gaussian prior"):
-        free_bits(linear_vae(CORRELATED, full=True), X, nats=0.5)
+        free_bits(linear_vae(CORRELATED, "full"), X, nats=0.5)
     with pytest.raises(ValueError, match="nats must be a finite number of at least 0"):
         free_bits(linear_vae(CORRELATED), X, nats=-0.5)
 
@@ -189,6 +184,7 @@ def test_kl_to_the_prior_is_exact_where_it_can_be():
     torch.testing.assert_close(kl_to_prior(full, prior, none), torchs)
 
 
+@pytest.mark.slow
 def test_kl_to_a_mixture_prior_is_estimated_without_bias():
     q = DiagonalNormal(torch.tensor([[0.3, -0.2]]), torch.tensor([[-0.2, -0.5]]))
     prior = MixturePrior()()
@@ -225,7 +221,7 @@ def test_iwae_refuses_nonsense():
     with pytest.raises(ValueError, match="num_samples must be a whole number .*, not 0"):
         iwae_bound(vae, torch.ones(1, 6), num_samples=0)
     with pytest.raises(ValueError, match="Bernoulli"):
-        iwae_bound(vae, torch.full((1, 6), 0.5), 2)
+        iwae_bound(vae, torch.full((1, 6), 0.5))
 
 
 def test_free_bits_measure_the_kl_to_the_models_own_prior():

@@ -12,7 +12,7 @@ from torch import nn
 from vae_tutorial import data, training
 from vae_tutorial.model import VAE
 from vae_tutorial.training.checkpoint import Checkpoint, read
-from vae_tutorial.training.processes import Workers, workers
+from vae_tutorial.training.processes import ProcessGroup, Workers, workers
 
 RUN = """
 import json, os, sys
@@ -88,6 +88,7 @@ def launch(tmp_path):
         {"batch_size": 81, "objective": "iwae", "num_samples": 5, "optimizer": "adagrad"},
     ],
 )
+@pytest.mark.slow
 def test_two_processes_give_the_result_of_one(launch, settings):
     settings = {**settings, "steps": 50, "every": 10, "learning_rate": 5e-3}
     (one,) = launch("one", 1, **settings)
@@ -99,6 +100,7 @@ def test_two_processes_give_the_result_of_one(launch, settings):
         assert first[key] == pytest.approx(one[key], rel=1e-5), key
 
 
+@pytest.mark.slow
 def test_a_killed_process_ends_the_run_and_its_checkpoint_goes_on(launch, tmp_path):
     settings = {"batch_size": 100, "steps": 50, "every": 10}
     failed = launch("killed", 2, kill_at=36, **settings)  # at step 34: two calls look at the data
@@ -112,6 +114,7 @@ def test_a_killed_process_ends_the_run_and_its_checkpoint_goes_on(launch, tmp_pa
     assert first["objective"] == pytest.approx(one["objective"], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_machines_without_a_common_folder_cannot_resume(launch, tmp_path):
     """The first process alone writes; the others would begin anew beside it."""
     launch("apart", 2, batch_size=100, steps=20, apart=True)
@@ -122,11 +125,13 @@ def test_machines_without_a_common_folder_cannot_resume(launch, tmp_path):
     assert (tmp_path / "apart" / "0" / "run").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_processes_agree_on_what_layers_keep_beside_parameters(launch):
     first, second = launch("kept", 2, batch_size=100, steps=30, every=10, batchnorm=True)
     assert first == second and len(first["valid"]) == 3
 
 
+@pytest.mark.slow
 def test_a_callback_of_the_first_process_stops_all(launch):
     results = launch("stopped", 2, batch_size=100, steps=50, every=10, stop_at=2)
     assert [result["step"] for result in results] == [[10, 20], [10, 20]]
@@ -135,7 +140,7 @@ def test_a_callback_of_the_first_process_stops_all(launch):
 def test_one_process_without_torchrun_is_alone(monkeypatch):
     monkeypatch.delenv("RANK", raising=False)
     with workers() as found:
-        assert found is None
+        assert found == Workers(0, 1) and type(found) is Workers
 
 
 def test_a_group_of_one_trains_as_no_group_does(monkeypatch, tmp_path):
@@ -149,7 +154,7 @@ def test_a_group_of_one_trains_as_no_group_does(monkeypatch, tmp_path):
     settings = {"steps": 12, "every": 4, "progress": False, "callbacks": [lambda m, h: False]}
     alone = training.fit(models[0], x, **settings)
     with workers() as group:
-        assert group == Workers(0, 1) and group.first
+        assert group == ProcessGroup(0, 1) and group.first
         kept = Checkpoint(tmp_path / "run", every=5)
         shared = training.fit(models[1], x, workers=group, checkpoint=kept, **settings)
         assert isinstance(group.share(nn.Linear(2, 2)), nn.Module)
@@ -160,8 +165,8 @@ def test_a_group_of_one_trains_as_no_group_does(monkeypatch, tmp_path):
 
 def test_parts_are_as_equal_as_can_be_and_weigh_one_batch():
     x = torch.arange(7)
-    parts = [Workers(rank, 3).part(x) for rank in range(3)]
-    few = [Workers(rank, 3) for rank in range(3)]
+    parts = [ProcessGroup(rank, 3).part(x) for rank in range(3)]
+    few = [ProcessGroup(rank, 3) for rank in range(3)]
     assert [w.part(x[:2]).tolist() for w in few] == [[0], [1], [1]]
     assert [w.scale(2) for w in few] == [1.5, 1.5, 0] and few[2].scale(6) == 0.5
     assert torch.equal(torch.cat(parts), x) and [len(p) for p in parts] == [3, 2, 2]

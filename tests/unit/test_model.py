@@ -162,7 +162,7 @@ def test_any_network_decodes_codes_of_any_leading_shape():
         alone = torch.stack([vae.decode(row).logits for row in z.flatten(0, 1)])
     assert (whole.batch_shape, whole.event_shape) == ((5, 3), (16,))
     torch.testing.assert_close(whole.logits.flatten(0, 1), alone)
-    assert vae.decode(z[0, 0]).batch_shape == () and vae.data_dim == 16
+    assert vae.decode(z[0, 0]).batch_shape == () and vae.data_dim() == 16
 
 
 def test_the_joint_is_the_likelihood_times_the_prior():

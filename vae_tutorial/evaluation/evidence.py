@@ -140,11 +140,10 @@ def sampled_log_weights(model: VAE, x: Tensor, q: Posterior, eps: Tensor, chunk:
 
 def _log_likelihood(model: VAE, x: Tensor, z: Tensor) -> Tensor:
     """log p(x|z), [L, B], in the cheapest way that loses no more than rounding."""
-    if x.device.type == "cpu":
-        p = model.decode(z)
-        if isinstance(p, BernoulliLogits):
-            return p.log_prob_without_gradient(x)
-    return model.log_likelihood(x, z)
+    p = model.decode(z)
+    if isinstance(p, BernoulliLogits) and x.device.type == "cpu":
+        return p.log_prob_without_gradient(x)
+    return p.log_prob(x)
 
 
 def pairs_at_a_time(model: VAE, x: Tensor, chunk: int | None) -> int:

@@ -123,7 +123,7 @@ def batches_of(
     """
     inputs.positive_int("batch_size", batch_size)
     if isinstance(data, Dataset):
-        transform = getattr(data, "transform", None) if transform is None else transform
+        transform = data.transform if transform is None else transform
         held_out = torch.cat(list(as_seen(model, data.valid.x, seed, transform)))
         return Examples(model, data.train.x, batch_size, seed, transform), held_out
     if isinstance(data, Tensor):

@@ -111,7 +111,8 @@ class Step:
         """The sums over this process's part of the whole batch x [B, D] with noise eps [L, B, J];
         the gradient is left in the parameters."""
         self.size = self.size or len(x)
-        loss = self.compiled if self.compiled and len(x) == self.size else self.loss
+        full = self.compiled is not None and len(x) == self.size
+        loss = self.compiled if full else self.loss
         workers, scale = self.workers, self.workers.scale(len(x))
         part, noise = workers.part(x), workers.part(eps, dim=1)
         weight = torch.tensor(beta, device=x.device)

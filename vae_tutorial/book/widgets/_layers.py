@@ -97,7 +97,7 @@ def _modules(model: VAE) -> list[nn.Module]:
 def _with_link(model: VAE, layers: list[Layer]) -> list[Layer]:
     """The layers up to the mean image: of a Bernoulli the sigmoid of the last outputs, of a
     Gaussian the first of them."""
-    last, dim = layers[-1], model.data_dim
+    last, dim = layers[-1], model.data_dim()
     if isinstance(model.likelihood, families.Bernoulli) and last.activation == "identity":
         return [*layers[:-1], Layer(last.weight, last.bias, "sigmoid")]
     return [*layers[:-1], Layer(last.weight[:dim], last.bias[:dim], last.activation)]
