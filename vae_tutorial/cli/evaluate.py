@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from vae_tutorial import evaluation
 from vae_tutorial.cli import runs
@@ -20,9 +19,8 @@ from vae_tutorial.support.devices import machine
 
 
 def run(settings: Evaluate) -> str:
-    """Scores a model on one split of its data, or of the data that the settings name, and writes
-    the result as evaluation.json beside the model. The ELBO and the active units are those of the
-    whole split, log p(x) that of ``limit`` examples, beside the ELBO of the same ones."""
+    """Scores a model on one split of its data, or of other data: the ELBO and the active units of
+    all examples, log p(x) of ``limit`` ones, beside the ELBO of the same."""
     began, num_samples, seed = time.perf_counter(), settings.num_samples, settings.seed
     model, path = runs.find_model(settings.model)
     folder = path.parent if path else None
@@ -55,41 +53,36 @@ def run(settings: Evaluate) -> str:
         **machine(model.device),
         "settings": to_json(settings),
     }
-    runs.write_json(out, results)
+    files.write_json(out, results)
     return _report(results, out)
 
 
 def _report(results: dict[str, Any], out: Path) -> str:
     """The scores of a model."""
-    found, units = results["log_evidence"], results["active_units"]
-    some = {"log p(x)": found, "their ELBO": found["elbo_of_these_examples"]}
-    more = "" if found["share_trusted"] > 0.9 else " (likely higher for others: --num-samples)"
-    return "\n".join(
-        [
-            f"{results['data']['name']}, {results['split']} ({results['examples']:,}): "
-            f"{shown(results)}",
-            f"{found['examples']:,} of them, {found['samples_of_z']:,} samples of z each: "
-            f"{shown(some)}, trusted for {found['share_trusted']:.0%}{more}",
-            f"active units: {units['count']} of {len(units['variances'])}",
-            f"in nats per example, with standard errors; everything is in {out}",
-        ]
-    )
+    found, units, data = (results[name] for name in ("log_evidence", "active_units", "data"))
+    all_ = {name: results[name] for name in ("elbo", "reconstruction", "kl")}
+    some = {"log p(x)": found, "their elbo": found["elbo_of_these_examples"]}
+    more = "" if found["share_trusted"] > 0.9 else ", else likely higher: try more --num-samples"
+    return f"""{data["name"]}, {results["split"]} ({results["examples"]:,}): {shown(all_)}
+{found["examples"]:,} of them, {found["samples_of_z"]:,} samples of z each: {shown(some)}
+trusted for {found["share_trusted"]:.0%} of these{more}
+active units: {units["count"]} of {len(units["variances"])}
+in nats per example, with standard errors; everything is in {out}"""
 
 
 def scores(terms: Elbo) -> dict[str, dict[str, float]]:
-    """The ELBO and its two terms. One sample of z for each example is unbiased, and its noise is
-    part of the standard errors."""
+    """The ELBO and its two terms; the noise of z is part of their standard errors."""
     values = {"elbo": terms.value, "reconstruction": terms.reconstruction, "kl": terms.kl}
     return {name: _mean(value) for name, value in values.items()}
 
 
-def shown(results: dict[str, Any]) -> str:
-    """The scores among results as a person reads them."""
-    found = {k: v for k, v in results.items() if isinstance(v, dict) and "standard_error" in v}
-    return ", ".join(f"{k} {v['mean']:.2f} ± {v['standard_error']:.2f}" for k, v in found.items())
+def shown(scores: dict[str, dict[str, float]]) -> str:
+    """Scores as a person reads them."""
+    numbers = {k: f"{v['mean']:.2f} ± {v['standard_error']:.2f}" for k, v in scores.items()}
+    return ", ".join(f"{name} {number}" for name, number in numbers.items())
 
 
-def _mean(values: Tensor) -> dict[str, float]:
+def _mean(values: torch.Tensor) -> dict[str, float]:
     """The mean over the examples and its standard error, sd / √N."""
     error = values.double().std() / len(values) ** 0.5
     return {"mean": float(values.double().mean()), "standard_error": float(error)}
@@ -115,7 +108,7 @@ def _data_of(settings: Evaluate, folder: Path | None) -> tuple[str, str, int]:
     return settings.data or before.data, pixels, seed
 
 
-def _choice(count: int, limit: int, seed: int) -> Tensor:
+def _choice(count: int, limit: int, seed: int) -> torch.Tensor:
     """Which examples to estimate log p(x) for: the first ones of a file may be easier than the
     others, as those of MNIST's test images are."""
     if limit < 0 or limit == 1:

@@ -46,13 +46,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     settings: Settings | None = None
     try:
         settings = read([word for word in words if word != "--debug"])
-        text = _run(settings)
+        if device := getattr(settings, "device", None):
+            os.environ["VAE_TUTORIAL_DEVICE"] = device
+        command = import_module(f"vae_tutorial.cli.{type(settings).__name__.lower()}")
+        text = command.run(settings)
     except (Exception, KeyboardInterrupt) as error:
         if debug:
             traceback.print_exc()
         code, sentence = _verdict(error, settings)
-        rank = os.environ.get("RANK", "0")  # which process speaks, where torchrun started several
-        process = "" if rank == "0" else f" (process {rank})"
+        rank = os.environ.get("RANK", "0")  # torchrun may have started several processes
+        process = f" (process {rank})" if rank != "0" else ""
         print(f"vae-tutorial{process}: {' '.join(sentence.split())}", file=sys.stderr)
         return code
     return _show(text)
@@ -72,17 +75,6 @@ def read(words: Sequence[str]) -> Settings:
     return tyro.cli(Train, args=words[1:], default=known, **options)
 
 
-def _run(settings: Settings) -> str:
-    """Runs the command that the settings are for; what there is to say at its end."""
-    from vae_tutorial.support.devices import default_device
-
-    if device := getattr(settings, "device", None):
-        os.environ["VAE_TUTORIAL_DEVICE"] = device
-        default_device()  # refused now, and not as the fault of a file
-    command = import_module(f"vae_tutorial.cli.{type(settings).__name__.lower()}")
-    return str(command.run(settings))
-
-
 def _show(text: str) -> int:
     """Prints to a reader who may have left: ``vae-tutorial data | head -1``."""
     try:
@@ -94,8 +86,7 @@ def _show(text: str) -> int:
 
 def _verdict(error: BaseException, settings: Settings | None) -> tuple[int, str]:
     """The exit code of an error, and its sentence."""
-    from vae_tutorial.training import DivergenceError
-    from vae_tutorial.training.processes import WorkerLostError
+    from vae_tutorial.training import DivergenceError, processes
 
     again, where = "the same command", "--debug shows where"
     if isinstance(settings, Train) and settings.overwrite:  # with it, the run would start anew
@@ -103,14 +94,10 @@ def _verdict(error: BaseException, settings: Settings | None) -> tuple[int, str]
     if isinstance(error, KeyboardInterrupt):
         kept = isinstance(settings, Train) and (settings.out / "checkpoint.safetensors").exists()
         return 130, "interrupted" + f"; {again} goes on from its last checkpoint" * kept
-    codes = {DivergenceError: 3, WorkerLostError: 5, OSError: 4, ValueError: 2}
-    for kind, code in codes.items():
+    kinds = DivergenceError, processes.WorkerLostError, OSError, ValueError
+    for kind, code in zip(kinds, (3, 5, 4, 2), strict=True):
         if isinstance(error, kind):
             return code, str(error).replace("the same command", again)
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return 1, f"out of memory ({error}); a smaller --batch-size or model needs less; {where}"
     return 1, f"unexpected {type(error).__name__}: {str(error) or 'no message'}; {where}"
-
-
-if __name__ == "__main__":
-    sys.exit(main())

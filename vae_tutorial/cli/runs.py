@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 
@@ -14,6 +14,7 @@ from vae_tutorial.book import pretrained
 from vae_tutorial.cli.settings import Train, differences, from_json, to_json
 from vae_tutorial.model import VAE
 from vae_tutorial.support import files
+from vae_tutorial.support.devices import default_device
 from vae_tutorial.training import Checkpoint, load_model
 from vae_tutorial.training.checkpoint import read
 from vae_tutorial.training.loop import total_steps
@@ -24,7 +25,6 @@ RESULTS, HISTORY, SETTINGS = "results.json", "history.json", "settings.json"
 LAST_GOOD, EVALUATION = "last_good.safetensors", "evaluation.json"
 UNIT = "nats per example, summed over its dimensions; higher is better for all but kl"
 TRAINED = (MODEL, CHECKPOINT, RESULTS, HISTORY, SETTINGS, LAST_GOOD)
-T = TypeVar("T")
 
 
 class Claim(Checkpoint):
@@ -42,7 +42,7 @@ class Claim(Checkpoint):
             files.writable(self.settings.out / SETTINGS)
             for name in (*TRAINED, EVALUATION) if self.settings.overwrite else ():
                 (self.settings.out / name).unlink(missing_ok=True)
-            write_json(self.settings.out / SETTINGS, to_json(self.settings))
+            files.write_json(self.settings.out / SETTINGS, to_json(self.settings))
         state.workers.total(torch.zeros(1, device=state.model.device))  # all wait for the folder
         found = super().restore(state)
         self.resumed, self.began = state.step, time.perf_counter()
@@ -86,25 +86,20 @@ def results_of(folder: Path) -> dict[str, Any]:
     return _read(folder / RESULTS, dict) if (folder / RESULTS).is_file() else {}
 
 
-def _read(path: Path, make: Callable[[dict[str, Any]], T]) -> T:
+def _read(path: Path, make: Callable[[dict[str, Any]], Any]) -> Any:
     try:
         return make({**json.loads(path.read_text(encoding="utf-8"))})
     except (ValueError, TypeError) as error:
         raise files.BrokenFileError(f"{path} is not what training writes ({error})") from error
 
 
-def write_json(path: Path, results: dict[str, Any]) -> None:
-    """Writes results, whole or not at all."""
-    files.write(path, (json.dumps(results, indent=1, ensure_ascii=False) + "\n").encode())
-
-
 def find_model(model: Path) -> tuple[VAE, Path | None]:
     """A model and the file that it is in, None for one that ships with the package."""
     if not model.exists() and str(model) in pretrained.names():
-        return pretrained.load(str(model)), None
+        return pretrained.load(str(model), default_device()), None
     path = model / MODEL if model.is_dir() else model
     if path.exists():
-        return load_model(path), path
+        return load_model(path, default_device()), path
     done = "; the run has not finished" if (path.parent / SETTINGS).exists() else ""
     raise FileNotFoundError(
         f"there is no model file {path}{done}: name the folder of a finished run, a model file, "

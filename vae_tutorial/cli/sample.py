@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import math
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -14,8 +13,6 @@ from vae_tutorial.cli.settings import Sample
 from vae_tutorial.distributions import draw
 from vae_tutorial.randomness import as_generator
 from vae_tutorial.support import files, inputs
-
-SIDE = 56  # pixels of an image in a picture, at least
 
 
 def run(settings: Sample) -> str:
@@ -51,15 +48,15 @@ def _fasta(x: np.ndarray, alphabet: str) -> bytes:
 
 def _png(images: np.ndarray, shape: tuple[int, int] | None) -> bytes:
     """Images in rows, about as many as columns, with a border between them; ink is dark."""
-    if find_spec("matplotlib") is None:
-        raise ValueError("a picture needs matplotlib, or name a FILE.npz: pip install matplotlib")
-    from matplotlib.image import imsave
-
+    try:
+        from matplotlib.image import imsave
+    except ImportError:
+        raise ValueError("FILE.png needs matplotlib: install it, or name a FILE.npz") from None
     count, dim = images.shape
     height, width = shape or (math.isqrt(dim), math.isqrt(dim))
     if height * width != dim:
         raise ValueError(f"nothing says how {dim} values make an image; name a FILE.npz")
-    scale, columns = math.ceil(SIDE / max(height, width)), math.ceil(math.sqrt(count))
+    scale, columns = math.ceil(56 / max(height, width)), math.ceil(math.sqrt(count))
     tiles = np.kron(images.reshape(-1, height, width).clip(0, 1), np.ones((1, scale, scale)))
     tiles = np.pad(tiles, ((0, 0), (1, 1), (1, 1)), constant_values=0.25)
     tiles = np.pad(tiles, ((0, -count % columns), (0, 0), (0, 0)))  # the last row is filled up

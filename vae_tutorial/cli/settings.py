@@ -1,6 +1,6 @@
 """What can be set on the command line: one dataclass for each command. The parser, its help (the
-comments) and the JSON files of a run are made from them. Whether values make sense is for those to
-say who use them."""
+comments) and the JSON files of a run are made from them; who uses a value says if it is nonsense.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ Likelihood = Literal[
     "auto", "bernoulli", "gaussian", "gaussian_shared", "gaussian_fixed", "categorical"
 ]
 Model = Annotated[Positional[Path], arg(metavar="MODEL")]
-LENGTH = ("epochs", "steps")  # a run may be prolonged
 INCIDENTAL = ("out", "device", "checkpoint_every", "like", "overwrite", "quiet")
+LENGTH = ("epochs", "steps")  # a run may be prolonged
 
 
 @dataclass(frozen=True)
@@ -71,12 +71,8 @@ class Train:
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Score a trained model: ELBO, log p(x), active units.
-
-    examples:
-      vae-tutorial evaluate runs/mnist --num-samples 5000 --limit 0
-      vae-tutorial evaluate mnist_2d --data mnist --out mnist_2d.json
-    """
+    """Score a trained model: ELBO, log p(x), active units, as in:
+    vae-tutorial evaluate runs/mnist --num-samples 5000"""
 
     model: Model  # A run's folder, a model file, or the name of a model in the package.
     split: Literal["test", "valid", "train"] = "test"  # Which examples to score.
@@ -94,12 +90,7 @@ class Evaluate:
 
 @dataclass(frozen=True)
 class Sample:
-    """Let a trained model make up images or sequences.
-
-    examples:
-      vae-tutorial sample runs/mnist -n 64 --out samples.png
-      vae-tutorial sample mnist_2d --out samples.npz
-    """
+    """Let a trained model make up examples, as in: vae-tutorial sample runs/mnist -n 64"""
 
     model: Model  # A run's folder, a model file, or the name of a model in the package.
     num: Annotated[int, arg(aliases=["-n"])] = 64  # How many of them.
@@ -112,12 +103,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Data:
-    """List the data sets, or fetch and check one.
-
-    examples:
-      vae-tutorial data
-      vae-tutorial data mnist
-    """
+    """List the data sets, or fetch and check one, as in: vae-tutorial data mnist"""
 
     # The data set to fetch and to describe; without a name, all are listed.
     name: Annotated[Positional[str], arg(metavar="[NAME]")] = ""

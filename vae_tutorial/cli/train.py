@@ -19,9 +19,9 @@ from vae_tutorial.cli.settings import Train, to_json
 from vae_tutorial.data import Dataset
 from vae_tutorial.model import VAE
 from vae_tutorial.objectives import evaluate_elbo
+from vae_tutorial.support import files
 from vae_tutorial.support.devices import machine
-from vae_tutorial.training import History
-from vae_tutorial.training.processes import Workers, workers
+from vae_tutorial.training.processes import workers
 
 
 def run(settings: Train) -> str:
@@ -32,13 +32,12 @@ def run(settings: Train) -> str:
     with workers() as group:
         dataset = load(settings.data, settings.pixels, settings.data_seed)
         model, checkpoint = build(settings, dataset), runs.Claim(settings)
-        history = _fit(settings, model, dataset, checkpoint, group)
+        history = _fit(settings, model, dataset, checkpoint=checkpoint, workers=group)
         work = _work(history, checkpoint, len(dataset.train))
         if not group.first:
             return ""
         seen = {split: dataset.seen(split) for split in SPLITS}
         results = {
-            "model": runs.MODEL,
             "unit": runs.UNIT,
             **{split: scores(evaluate_elbo(model, x, rng=0)) for split, x in seen.items()},
             "data": facts(dataset),
@@ -50,7 +49,7 @@ def run(settings: Train) -> str:
         }
         training.save_model(model, settings.out / runs.MODEL)
         history.save(settings.out / runs.HISTORY)
-        runs.write_json(settings.out / runs.RESULTS, results)
+        files.write_json(settings.out / runs.RESULTS, results)
         return _report(results, settings.out)
 
 
@@ -58,21 +57,18 @@ def _report(results: dict[str, Any], out: Path) -> str:
     """The scores of a run, and what to do with it."""
     work, data, folder = results["training"], results["data"], shlex.quote(str(out))
     lines = [f"{split} ({data[split]:,}): {shown(results[split])}" for split in SPLITS]
-    return "\n".join(
-        [
-            *lines,
-            "in nats per example, with standard errors; a higher ELBO is better",
-            f"{work['steps']:,} steps ({work['epochs']:g} epochs) of {data['name']}, "
-            f"{work['seconds']:.1f} s, {work['examples_per_second']:,.0f} examples/s",
-            f"everything is in {folder}; next: vae-tutorial evaluate {folder}",
-        ]
-    )
+    lines += [
+        "in nats per example, with standard errors; a higher ELBO is better",
+        f"{work['steps']:,} steps ({work['epochs']:g} epochs) of {data['name']}, "
+        f"{work['seconds']:.1f} s, {work['examples_per_second']:,.0f} examples/s",
+        f"everything is in {folder}; next: vae-tutorial evaluate {folder}",
+    ]
+    return "\n".join(lines)
 
 
 def _settled(settings: Train) -> Train:
-    """The settings as they are kept: an alignment by its whole path, so that the run can be
-    evaluated from any folder; and a run that torchrun starts again goes on, also where its first
-    start was to overwrite another one."""
+    """The settings as they are kept: an alignment by its whole path, to be found from any folder;
+    and a run that torchrun starts again goes on, though its first start was to overwrite."""
     if is_alignment(settings.data):
         settings = replace(settings, data=str(Path(settings.data).resolve()))
     again = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
@@ -93,17 +89,14 @@ def build(settings: Train, dataset: Dataset) -> VAE:
     return VAE.mlp(dataset.dim, **same)
 
 
-def _fit(
-    settings: Train, model: VAE, dataset: Dataset, checkpoint: runs.Claim, group: Workers
-) -> History:
+def _fit(settings: Train, model: VAE, dataset: Dataset, **around: Any) -> training.History:
     warm = schedules.linear_warmup(settings.warmup, end=settings.beta) if settings.warmup else None
-    around: Any = {"checkpoint": checkpoint, "workers": group, "progress": not settings.quiet}
+    same = _shared(settings, training.fit, beta=warm or settings.beta)
     try:
-        same = _shared(settings, training.fit, beta=warm or settings.beta)
-        return training.fit(model, dataset, **same, **around)
+        return training.fit(model, dataset, **same, **around, progress=not settings.quiet)
     except training.DivergenceError as error:
         kept = settings.out / runs.LAST_GOOD
-        if group.first:
+        if around["workers"].first:
             training.save_model(model, kept)
         raise training.DivergenceError(f"{error} (that state is {kept})") from error
 
@@ -114,9 +107,8 @@ def _shared(settings: Train, function: Callable[..., Any], **other: Any) -> dict
     return {name: getattr(settings, name) for name in names} | other
 
 
-def _work(history: History, checkpoint: runs.Claim, examples: int) -> dict[str, Any]:
-    """How much was trained, all in all and by this command: its steps, its scores of held-out
-    examples, and its checkpoints."""
+def _work(history: training.History, checkpoint: runs.Claim, examples: int) -> dict[str, Any]:
+    """How much was trained, all in all and by this command, checkpoints and all."""
     seconds, steps = time.perf_counter() - checkpoint.began, history.step[-1]
     epochs, new = (n / (history.steps_per_epoch or 1) for n in (steps, steps - checkpoint.resumed))
     return {
