@@ -17,8 +17,8 @@ from disks import run_on_a_small_disk
 from safetensors import safe_open
 
 import vae_tutorial
-from vae_tutorial.cli import settings, train
-from vae_tutorial.cli.main import main
+from vae_tutorial.cli import train
+from vae_tutorial.cli.main import main, read
 from vae_tutorial.cli.settings import Data, Evaluate, Sample, Train
 from vae_tutorial.data import CATALOG
 from vae_tutorial.training.processes import WorkerLostError
@@ -64,7 +64,7 @@ def content(folder):
 def test_a_run_from_first_to_last_command(said, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code, out, _ = said("train", *TINY, "--epochs", 1, "--out", "runs/first run")
-    assert code == 0 and re.search(r"test \(300\) +-\d+\.\d\d ± \d", out)
+    assert code == 0 and re.search(r"test \(300\): elbo -\d+\.\d\d ± \d", out)
     assert "in nats per example" in out and "vae-tutorial evaluate 'runs/first run'" in out
     code, out, _ = said("evaluate", "runs/first run", "--num-samples", 5, "--limit", 3)
     assert code == 0 and re.search(r"log p\(x\) +-\d+\.\d\d ±", out) and "trusted for" in out
@@ -73,7 +73,7 @@ def test_a_run_from_first_to_last_command(said, tmp_path, monkeypatch):
     code, out, _ = said("data")
     assert code == 0 and "\nmnist " in out
     code, out, _ = said("data", "digits")
-    assert code == 0 and re.search(r"(?m)^train +1297$", out) and "CC BY 4.0" in out
+    assert code == 0 and "1,297 / 200 / 300" in out and "CC BY 4.0" in out
     assert sorted(p.name for p in tmp_path.iterdir()) == ["runs", "samples.png"]
 
 
@@ -83,7 +83,7 @@ def test_help_and_version(said):
     for word in (*COMMANDS, "--version", "--debug", "VAE_TUTORIAL_DATA", "examples:"):
         assert word in out
     for code_ in (0, 1, 2, 3, 4, 5, 130):
-        assert re.search(rf"(?m)^  {code_} +\w", out), code_
+        assert re.search(rf"(?m)(^|  ) *{code_}  \w", out), code_
     assert said("-h")[1] == out
     assert said("--version") == (0, f"vae-tutorial {vae_tutorial.__version__}\n", "")
 
@@ -91,9 +91,9 @@ def test_help_and_version(said):
 def test_the_examples_in_help_can_be_read():
     text = "\n".join(kind.__doc__ for kind in (Train, Evaluate, Sample, Data))
     lines = re.findall(r"(?m)^ +(?:vae-tutorial|torchrun .* vae_tutorial) (.*)$", text)
-    assert len(lines) >= 9
+    assert len(lines) == 3
     for line in lines:
-        assert settings.parse(line.split(), "", Train()) is not None, line
+        assert read(line.replace("--like runs/mnist ", "").split()), line
 
 
 def test_help_waits_for_nothing_heavy():
@@ -137,9 +137,12 @@ print({"torch", "numpy", "matplotlib", "sklearn", "scipy", "pooch"} & sys.module
         (["evaluate", "mnist_2d", "--data", "digits", "--device", "abacus"], "'abacus' cannot"),
         (["train", "extra"], "Unrecognized options: extra"),
         (["evaluate"], "Missing from vae-tutorial evaluate: MODEL"),
-        (["evaluate", "mnist_2d"], "nothing beside the model mnist_2d says"),
+        (["evaluate", "mnist_2d"], "nothing beside the model mnist_2d names"),
         (["sample", "mnist_2d", "--num", "0"], "num must be a whole number of at least 1"),
-        (["sample", "x", "--out", "x.gif"], "the ending of out must be one of '.png', .*'.gif'"),
+        (
+            ["sample", "mnist_2d", "--out", "x.gif"],
+            "the ending of out must be one of '.png', .*'.gif'",
+        ),
         (["data", "nothing"], "name must be one of 'digits'"),
         (["data", "digits", "mnist"], "Unrecognized options: mnist"),
     ],
@@ -270,7 +273,7 @@ def test_a_result_is_never_written_over_what_training_wrote(said, tmp_path, name
     few = ["--num-samples", 2, "--limit", 2]
     for model, out in [(run, run / name), (run, tmp_path / "link.json"), (copy, copy)]:
         code, _, err = said("evaluate", model, "--data", "digits", *few, "--out", out)
-        assert code == 2 and f"out must be no file of a run" in err and str(out) in err
+        assert code == 2 and "out must be no file that training wrote" in err and str(out) in err
     assert {p: p.read_bytes() for p in before} == before
     assert sorted(run.iterdir()) == sorted(p for p in before if p != copy)
 

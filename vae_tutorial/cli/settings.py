@@ -32,8 +32,7 @@ class Train:
     """
 
     out: Path = Path("runs/vae")  # Folder of the run; it is made if it is not there.
-    # What to learn from: a name that vae-tutorial data lists, or an alignment (FASTA, A2M).
-    data: str = "digits"
+    data: str = "digits"  # A name that vae-tutorial data lists, or an alignment (FASTA, A2M).
     # How grey pixels become binary: each drawn once before training (static), anew for every batch
     # (dynamic), 1 above one half (threshold), or not at all (grey). auto: grey for frey_faces,
     # static for others.
@@ -58,13 +57,11 @@ class Train:
     learning_rate: float = 1e-3  # Step size of the optimizer.
     seed: int = 0  # Seed of the first weights, the shuffling and the noise.
     data_seed: int = 0  # Seed of the static draw of the pixels, and of a random split.
-    # Numbers in matrix products; bf16 is faster where the hardware has it, else slower.
-    precision: Literal["float32", "bf16"] = "float32"
+    precision: Literal["float32", "bf16"] = "float32"  # Of matrix products; bf16 may be faster.
     compile: bool = False  # Use torch.compile: a minute's wait, then faster steps.
     device: str | None = None  # Where to compute: cpu, cuda or cuda:1; a GPU if there is one.
     checkpoint_every: int = 1000  # Steps between two checkpoints.
-    # Take the settings of another run, its folder or its settings.json, where none are given here.
-    like: Path | None = None
+    like: Path | None = None  # A run, or its settings.json, to take the other settings from.
     overwrite: bool = False  # Start anew, whatever run the folder holds.
     quiet: bool = False  # Show no progress.
 
