@@ -5,9 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import time
-from collections.abc import Callable
 from dataclasses import replace
-from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +20,13 @@ from vae_tutorial.objectives import evaluate_elbo
 from vae_tutorial.support import files
 from vae_tutorial.support.devices import machine
 from vae_tutorial.training.processes import workers
+
+# what goes under its own name
+TO_MODEL = ("latent_dim", "hidden", "posterior", "prior", "activation", "variance", "seed")
+TO_FIT = (
+    "epochs", "steps", "batch_size", "objective", "num_samples", "optimizer", "learning_rate",
+    "seed", "precision", "compile",
+)  # fmt: skip
 
 
 def run(settings: Train) -> str:
@@ -85,26 +90,21 @@ def build(settings: Train, dataset: Dataset) -> VAE:
     if (likelihood == "categorical") != bool(letters):
         fitting = "categorical" if letters else "bernoulli or a gaussian one"
         raise ValueError(f"likelihood must be {fitting} for these data, not {likelihood!r}")
-    same = _shared(settings, VAE.mlp, likelihood=likelihood, letters=letters)
-    return VAE.mlp(dataset.dim, **same)
+    same = {name: getattr(settings, name) for name in TO_MODEL}
+    return VAE.mlp(dataset.dim, **same, likelihood=likelihood, letters=letters)
 
 
 def _fit(settings: Train, model: VAE, dataset: Dataset, **around: Any) -> training.History:
-    warm = schedules.linear_warmup(settings.warmup, end=settings.beta) if settings.warmup else None
-    same = _shared(settings, training.fit, beta=warm or settings.beta)
+    around |= {name: getattr(settings, name) for name in TO_FIT} | {"beta": settings.beta}
+    if settings.warmup:
+        around["beta"] = schedules.linear_warmup(settings.warmup, end=settings.beta)
     try:
-        return training.fit(model, dataset, **same, **around, progress=not settings.quiet)
+        return training.fit(model, dataset, **around, progress=not settings.quiet)
     except training.DivergenceError as error:
         kept = settings.out / runs.LAST_GOOD
         if around["workers"].first:
             training.save_model(model, kept)
         raise training.DivergenceError(f"{error} (that state is {kept})") from error
-
-
-def _shared(settings: Train, function: Callable[..., Any], **other: Any) -> dict[str, Any]:
-    """The settings that a function takes under the same names, but for the other ones."""
-    names = signature(function).parameters.keys() & vars(settings).keys()
-    return {name: getattr(settings, name) for name in names} | other
 
 
 def _work(history: training.History, checkpoint: runs.Claim, examples: int) -> dict[str, Any]:
