@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from vae_tutorial import families
-from vae_tutorial.distributions import DiagonalNormal
+from vae_tutorial.distributions import StandardNormal
 from vae_tutorial.families import Posterior
 from vae_tutorial.networks import ACTIVATIONS, mlp
 from vae_tutorial.randomness import forked_seed
@@ -77,6 +77,7 @@ class VAE(nn.Module):
         self.likelihood = families.Bernoulli() if likelihood is None else likelihood
         self.prior_network = prior
         self._data_dim: int | None = None
+        self._standard: StandardNormal | None = None
         dtype = next((p.dtype for p in encoder.parameters()), torch.get_default_dtype())
         self.register_buffer("_zero", torch.zeros(latent_dim, dtype=dtype), persistent=False)
         self.eval().to(default_device() if device is None else device)
@@ -142,9 +143,11 @@ class VAE(nn.Module):
     @property
     def prior(self) -> Distribution:
         """p(z), over [J]: N(0, I) unless the model has another prior."""
-        if self.prior_network is None:
-            return DiagonalNormal(self._zero, self._zero)
-        return self.prior_network()
+        if self.prior_network is not None:
+            return self.prior_network()
+        if self._standard is None or self._standard.mu is not self._zero:  # it was moved
+            self._standard = StandardNormal(self._zero)
+        return self._standard
 
     def encode(self, x: Tensor) -> Posterior:
         """q(z|x) of each example, for x of shape [B, D]."""
