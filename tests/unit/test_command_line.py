@@ -90,8 +90,8 @@ def test_help_and_version(said):
 
 def test_the_examples_in_help_can_be_read():
     text = "\n".join(kind.__doc__ for kind in (Train, Evaluate, Sample, Data))
-    lines = re.findall(r"(?m)^ +(?:vae-tutorial|torchrun .* vae_tutorial) (.*)$", text)
-    assert len(lines) == 3
+    lines = re.findall(r"(?m)(?:vae-tutorial|-m vae_tutorial) (\w+ .*)$", text)
+    assert [line.split()[0] for line in lines] == ["train"] * 3 + list(COMMANDS[1:])
     for line in lines:
         assert read(line.replace("--like runs/mnist ", "").split()), line
 
@@ -317,6 +317,7 @@ def stopped(command, folder, number):
     return process.returncode, err
 
 
+@pytest.mark.slow
 def test_killed_and_interrupted_runs_go_on_to_the_same_model(tmp_path):
     """kill -9, then Ctrl-C, then the same command: the bits of a run that was never stopped."""
     subprocess.run(long_run(tmp_path / "whole"), check=True, capture_output=True)
@@ -336,6 +337,7 @@ def test_killed_and_interrupted_runs_go_on_to_the_same_model(tmp_path):
     assert (folder / "history.json").read_bytes() == whole
 
 
+@pytest.mark.slow
 def test_a_run_that_began_by_overwriting_goes_on_without(tmp_path, said, monkeypatch):
     code, err = stopped([*long_run(tmp_path), "--overwrite"], tmp_path, signal.SIGINT)
     assert code == 130 and "; the same command without --overwrite goes on" in err
@@ -348,6 +350,7 @@ def test_a_run_that_began_by_overwriting_goes_on_without(tmp_path, said, monkeyp
     assert "start the same command without --overwrite again" in err
 
 
+@pytest.mark.slow
 def test_two_processes_share_a_run_and_one_of_them_writes(tmp_path):
     words = ["train", *TINY, "--steps", "20", "--out", str(tmp_path / "two")]
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]

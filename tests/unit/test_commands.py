@@ -177,6 +177,10 @@ def test_a_finished_run_and_another_run_are_left_alone(run):
         train(tiny(folder, **settings, steps=26, **{"epochs": None}))
     with pytest.raises(ValueError, match=r"a run with seed 3, not 4; name another --out"):
         train(tiny(folder, warmup=1.0, seed=4))
+    with pytest.raises(
+        ValueError, match="a run with likelihood 'auto', activation 'tanh', not 'g"
+    ):
+        train(tiny(folder, **settings, likelihood="gaussian", activation="relu"))
     with pytest.raises(ValueError, match="has already 26 steps, more than 13"):
         train(tiny(folder, **{**settings, "epochs": 1}))
     assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
@@ -262,7 +266,7 @@ def test_a_run_that_torchrun_starts_again_is_not_overwritten(tmp_path, monkeypat
 def test_a_familys_decoder_must_be_categorical(family):
     folder, results = family
     settings = from_json(results["settings"])
-    with pytest.raises(ValueError, match="likelihood must be categorical for the data"):
+    with pytest.raises(ValueError, match="likelihood must be categorical for these data"):
         train(tiny(folder.parent / "other", data=settings.data, likelihood="bernoulli"))
     assert results["data"]["alphabet"] == "-ACDEFGHIKLMNPQRSTVWY"
     assert results["data"]["image_shape"] is None and results["data"]["dimensions"] == 6 * 21
