@@ -208,6 +208,8 @@ print(read(path)[1]["step"], sorted(p.name for p in path.parent.iterdir()))
 def test_an_unwritable_place_is_refused_before_training(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(OSError, match="cannot be written .*name a file in a folder"):
-        Checkpoint(tmp_path / "file" / "run")
+        training.fit(
+            small(), digits(), checkpoint=Checkpoint(tmp_path / "file" / "run"), progress=False
+        )
     with pytest.raises(ValueError, match="every must be a whole number"):
         Checkpoint(tmp_path / "run", every=0)
