@@ -2,8 +2,9 @@
 
     make address        after a change of `Repository` in pyproject.toml
 
-Every address on GitHub in the project's own files is taken for this repository's, unless FOREIGN
-lists it. `differing()` names the mentions that another address has got into; a test uses it.
+What is rewritten is the address that the project had before, which CITATION.cff still names; it is
+rewritten last. Links to other repositories are left alone. `due()` names the files that the
+command would rewrite; a test wants none.
 """
 
 from __future__ import annotations
@@ -21,14 +22,8 @@ from tools.execute import fingerprint
 ROOT = Path(__file__).resolve().parents[1]
 SKIPPED = {".git", ".venv", "_build", "build", "dist", "vendor", "node_modules", "tests"}
 SUFFIXES = {".cff", ".css", ".html", ".ipynb", ".j2", ".js", ".md", ".py", ".toml", ".txt", ".yml"}
-FOREIGN: set[str] = set()  # owner/name of other projects that a page may link to
-NAME = r"[\w-]+(?:\.(?!git\b)[\w-]+)*"  # without the suffix .git
-PATTERNS = (
-    re.compile(rf"(?<=github\.com/)({NAME})/({NAME})"),
-    re.compile(rf"(?<=mybinder\.org/v2/gh/)({NAME})/({NAME})"),
-    re.compile(rf"(?<=colab\.research\.google\.com/github/)({NAME})/({NAME})"),
-    re.compile(rf"(?<=//)({NAME})\.github\.io/({NAME})"),
-)
+LAST = "CITATION.cff"
+ADDRESS = re.compile(r'^repository-code: "?https://github\.com/([^/\s"]+)/([^/\s"]+)', re.M)
 
 
 def repository() -> tuple[str, str]:
@@ -36,6 +31,14 @@ def repository() -> tuple[str, str]:
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     owner, name = settings["project"]["urls"]["Repository"].rstrip("/").split("/")[-2:]
     return owner, name
+
+
+def written() -> tuple[str, str]:
+    """Owner and name that the project's files have now."""
+    found = ADDRESS.search((ROOT / LAST).read_text(encoding="utf-8"))
+    if found is None:
+        raise ValueError(f"{LAST} names no repository-code on GitHub; enter the one in README.md")
+    return found[1], found[2]
 
 
 def files() -> Iterator[Path]:
@@ -48,32 +51,33 @@ def files() -> Iterator[Path]:
             yield path
 
 
-def mentions(text: str) -> Iterator[re.Match[str]]:
-    for pattern in PATTERNS:
-        for found in pattern.finditer(text):
-            if f"{found[1]}/{found[2]}" not in FOREIGN:
-                yield found
+def renamed(text: str) -> tuple[str, int]:
+    """The text with this repository's address in place of the one before; how often it stood."""
+    (old_owner, old_name), (owner, name) = written(), repository()
+    before, after = re.escape(f"{old_owner}/{old_name}"), f"{owner}/{name}"
+    pages = rf"{re.escape(old_owner)}\.github\.io/{re.escape(old_name)}"
+    end = r"(?![\w-]|\.(?!git\b)[\w-])"  # else it is a longer name
+    text, here = re.subn(
+        rf"(?<![\w-])(github\.com[/:]|mybinder\.org/v2/gh/|colab\.research\.google\.com/github/)"
+        rf"{before}{end}",
+        rf"\g<1>{after}",
+        text,
+    )
+    text, there = re.subn(rf"(?<=//){pages}{end}", f"{owner}.github.io/{name}", text)
+    return text, here + there
 
 
-def differing() -> list[str]:
-    """`file: owner/name` of every mention that is not this repository."""
-    ours = repository()
-    return [
-        f"{path.relative_to(ROOT)}: {found[1]}/{found[2]}"
-        for path in files()
-        for found in mentions(path.read_text(encoding="utf-8"))
-        if (found[1], found[2]) != ours
-    ]
+def due() -> list[str]:
+    """The files that still have an address of before."""
+    if written() == repository():
+        return []
+    return [str(p.relative_to(ROOT)) for p in files() if renamed(p.read_text("utf-8"))[1]]
 
 
 def rewrite(path: Path) -> bool:
     """Put this repository's address into one file; True if that changed it."""
-    owner, name = repository()
     before = path.read_text(encoding="utf-8")
-    after = before
-    for found in sorted(mentions(before), key=lambda m: m.start(), reverse=True):
-        after = after[: found.start(2)] + name + after[found.end(2) :]
-        after = after[: found.start(1)] + owner + after[found.end(1) :]
+    after, _ = renamed(before)
     if after == before:
         return False
     path.write_text(after, encoding="utf-8")
@@ -92,7 +96,8 @@ def _refresh(path: Path, before: str) -> None:
 
 
 def main() -> None:
-    changed = [str(path.relative_to(ROOT)) for path in files() if rewrite(path)]
+    in_turn = sorted(files(), key=lambda path: path == ROOT / LAST)
+    changed = [str(path.relative_to(ROOT)) for path in in_turn if rewrite(path)]
     print(json.dumps({"repository": "/".join(repository()), "changed": changed}, indent=1))
 
 

@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from vae_tutorial.data import load
     from vae_tutorial.evaluation import log_evidence
+    from vae_tutorial.kl import gaussian_kl
     from vae_tutorial.model import VAE
-    from vae_tutorial.objectives import elbo, gaussian_kl, iwae_bound
+    from vae_tutorial.objectives import elbo, iwae_bound
     from vae_tutorial.training import Checkpoint, fit, load_model, save_model
 
 try:
@@ -47,7 +48,7 @@ _HOME = {
     "Checkpoint": "training",
     "elbo": "objectives",
     "fit": "training",
-    "gaussian_kl": "objectives",
+    "gaussian_kl": "kl",
     "iwae_bound": "objectives",
     "load": "data",
     "load_model": "training",
@@ -55,8 +56,8 @@ _HOME = {
     "save_model": "training",
 }
 _MODULES = (
-    "book", "data", "distributions", "evaluation", "exact", "families", "gradients", "mean_field",
-    "model", "networks", "objectives", "randomness", "schedules", "training",
+    "book", "data", "distributions", "evaluation", "exact", "families", "gradients", "kl",
+    "mean_field", "model", "networks", "objectives", "randomness", "schedules", "training",
 )  # fmt: skip
 
 

@@ -1,6 +1,6 @@
 """Estimators of gradients with respect to phi, the encoder's parameters, as functions to compare.
 
-Each returns one flat tensor [P], in the order of ``model.encoder.parameters()``: an estimate of
+Each returns one flat tensor [P], in the order of ``model.phi``: an estimate of
 the gradient of an objective in nats, averaged over the batch. All objectives are maximized, so
 every gradient points uphill. Training needs none of this: autograd on ``objectives.elbo`` gives
 :func:`pathwise`.
@@ -17,12 +17,12 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution
 from torch.nn import Parameter
 
 from vae_tutorial.distributions import draw
+from vae_tutorial.families import Posterior
 from vae_tutorial.model import VAE
-from vae_tutorial.objectives import elbo, iwae_bound, log_weights, posterior_samples
+from vae_tutorial.objectives import elbo, iwae_bound, log_weights, sample_posterior
 from vae_tutorial.randomness import RandomSource, as_generator
 from vae_tutorial.support import inputs
 
@@ -52,7 +52,7 @@ def flat_gradient(objective: Tensor, parameters: Iterable[Parameter]) -> Tensor:
 
 
 def score_function(
-    model: VAE, x: Tensor, num_samples: int = 1, rng: RandomSource = None
+    model: VAE, x: Tensor, *, num_samples: int = 1, rng: RandomSource = None
 ) -> Tensor:
     """The score-function estimator (REINFORCE) of ∇φ ELBO, [P].
 
@@ -76,13 +76,12 @@ def score_function(
 
     Source: Williams (1992); Kingma & Welling (2014), section 2.2.
     """
-    inputs.positive_int("num_samples", num_samples)
-    log_w, log_q = _weights_and_scores(model, x, num_samples, rng)
-    return flat_gradient((log_w * log_q).mean(), model.encoder.parameters())
+    log_w, log_q = _log_weights_and_log_q(model, x, num_samples, rng)
+    return flat_gradient((log_w * log_q).mean(), model.phi)
 
 
 def score_function_with_baseline(
-    model: VAE, x: Tensor, num_samples: int = 2, rng: RandomSource = None
+    model: VAE, x: Tensor, *, num_samples: int = 2, rng: RandomSource = None
 ) -> Tensor:
     """The score-function estimator of ∇φ ELBO with a leave-one-out baseline, [P].
 
@@ -107,25 +106,25 @@ def score_function_with_baseline(
             "num_samples must be at least 2, not 1; the baseline of a sample is the mean of the "
             "other samples"
         )
-    log_w, log_q = _weights_and_scores(model, x, num_samples, rng)
+    log_w, log_q = _log_weights_and_log_q(model, x, num_samples, rng)
     baseline = (log_w.sum(0) - log_w) / (num_samples - 1)  # of the others, [L, B]
-    return flat_gradient(((log_w - baseline) * log_q).mean(), model.encoder.parameters())
+    return flat_gradient(((log_w - baseline) * log_q).mean(), model.phi)
 
 
-def _weights_and_scores(
+def _log_weights_and_log_q(
     model: VAE, x: Tensor, num_samples: int, rng: RandomSource
 ) -> tuple[Tensor, Tensor]:
     """log w without a gradient, and log q(z|x) with one in q's parameters only, each [L, B]."""
-    q, z = posterior_samples(model, model.check_data(x), num_samples, rng)
+    q, z = sample_posterior(model, x, num_samples, rng)
     return log_weights(model, x, q, z).detach(), _log_q(q, z)
 
 
-def _log_q(q: Distribution, z: Tensor) -> Tensor:
+def _log_q(q: Posterior, z: Tensor) -> Tensor:
     """log q(z|x), whose gradient is the score: z is held fixed."""
     return q.log_prob(z.detach())
 
 
-def pathwise(model: VAE, x: Tensor, num_samples: int = 1, rng: RandomSource = None) -> Tensor:
+def pathwise(model: VAE, x: Tensor, *, num_samples: int = 1, rng: RandomSource = None) -> Tensor:
     """The pathwise (reparameterization) estimator of ∇φ ELBO, [P]: ∇φ of :func:`objectives.elbo`.
 
     ∇φ [(1/L) Σ_l log p(x|z_l) − KL(q(z|x)‖p(z))], with z_l = mu + sigma · eps_l, through which the
@@ -140,11 +139,11 @@ def pathwise(model: VAE, x: Tensor, num_samples: int = 1, rng: RandomSource = No
 
     Source: Kingma & Welling (2014), section 2.4 and equation 7.
     """
-    objective = elbo(model, x, num_samples, rng).value.mean()
-    return flat_gradient(objective, model.encoder.parameters())
+    objective = elbo(model, x, num_samples=num_samples, rng=rng).value.mean()
+    return flat_gradient(objective, model.phi)
 
 
-def iwae_pathwise(model: VAE, x: Tensor, k: int, rng: RandomSource = None) -> Tensor:
+def iwae_pathwise(model: VAE, x: Tensor, *, num_samples: int, rng: RandomSource = None) -> Tensor:
     """The pathwise estimator of ∇φ IWAE-k, [P]: ∇φ log (1/k) Σ_i w_i through z_i and through q.
 
     That is Σ_i w̃_i ∇φ log w_i, with w̃_i = w_i / Σ_j w_j. Unbiased for ∇φ IWAE-k, which is ∇φ ELBO
@@ -152,17 +151,20 @@ def iwae_pathwise(model: VAE, x: Tensor, k: int, rng: RandomSource = None) -> Te
 
     Args:
         model, x, rng: as for :func:`score_function`.
-        k: the samples of z for each example, at least 1.
+        num_samples: k, the samples of z for each example, at least 1.
 
     Raises:
-        TypeError, ValueError: x is no data for this model, or k is below 1.
+        TypeError, ValueError: x is no data for this model, or num_samples is below 1.
 
     Source: Burda et al. (2016), section 3; Rainforth et al. (2018) on its noise.
     """
-    return flat_gradient(iwae_bound(model, x, k, rng).mean(), model.encoder.parameters())
+    bound = iwae_bound(model, x, num_samples=num_samples, rng=rng)
+    return flat_gradient(bound.mean(), model.phi)
 
 
-def doubly_reparameterized(model: VAE, x: Tensor, k: int, rng: RandomSource = None) -> Tensor:
+def doubly_reparameterized(
+    model: VAE, x: Tensor, *, num_samples: int, rng: RandomSource = None
+) -> Tensor:
     """The doubly reparameterized estimator (DReG) of ∇φ IWAE-k, [P].
 
     Σ_i w̃_i² (∂log w_i/∂z_i) (∂z_i/∂φ), with w̃_i = w_i / Σ_j w_j: phi is reached through the
@@ -177,24 +179,23 @@ def doubly_reparameterized(model: VAE, x: Tensor, k: int, rng: RandomSource = No
 
     Source: Tucker et al. (2019); Roeder et al. (2017) for k = 1.
     """
-    inputs.positive_int("k", k)
-    q, z = posterior_samples(model, model.check_data(x), k, rng)
+    q, z = sample_posterior(model, x, num_samples, rng)
     log_w = log_weights(model, x, q.detached(), z)  # [k, B]
     normalized = torch.softmax(log_w.detach(), 0)
     objective = (normalized**2 * log_w).sum(0).mean()
-    return flat_gradient(objective, model.encoder.parameters())
+    return flat_gradient(objective, model.phi)
 
 
 @dataclass(frozen=True)
 class WakeSleep:
-    """The two directions of a wake-sleep step, both uphill: ``theta`` for the parameters of the
-    decoder, then of the prior; ``phi`` for those of the encoder; flat."""
+    """The two directions of a wake-sleep step, both uphill: ``theta`` for ``model.theta``,
+    ``phi`` for ``model.phi``; flat."""
 
     theta: Tensor
     phi: Tensor
 
 
-def wake_sleep(model: VAE, x: Tensor, rng: RandomSource = None) -> WakeSleep:
+def wake_sleep(model: VAE, x: Tensor, *, rng: RandomSource = None) -> WakeSleep:
     """One step of the wake-sleep algorithm, with one sample or dream for each example.
 
     Wake, for theta: ∇θ log p(x, z), with z ~ q(z|x). Unbiased for ∇θ ELBO, as in a VAE.
@@ -209,18 +210,15 @@ def wake_sleep(model: VAE, x: Tensor, rng: RandomSource = None) -> WakeSleep:
     Source: Hinton et al. (1995); the comparison in Kingma & Welling (2014), section 5.
     """
     rng = as_generator(rng)
-    _, z = posterior_samples(model, model.check_data(x), 1, rng)
+    _, z = sample_posterior(model, x, 1, rng)
     z = z.detach()
-    log_joint = model.decode(z).log_prob(x) + model.prior.log_prob(z)  # [1, B]
-    theta = [*model.decoder.parameters()]
-    if model.prior_network is not None:
-        theta += model.prior_network.parameters()
+    log_joint = model.log_joint(x, z)  # [1, B]
 
     with torch.no_grad():
         dream_z = draw(model.prior, (len(x),), rng)  # [B, J]
         dream_x = draw(model.decode(dream_z), (), rng)  # [B, D]
     log_q = _log_q(model.encode(dream_x), dream_z)
     return WakeSleep(
-        theta=flat_gradient(log_joint.mean(), theta),
-        phi=flat_gradient(log_q.mean(), model.encoder.parameters()),
+        theta=flat_gradient(log_joint.mean(), model.theta),
+        phi=flat_gradient(log_q.mean(), model.phi),
     )

@@ -1,39 +1,31 @@
 """The variational autoencoder: a generative model p(z) p(x|z) and an inference model q(z|x).
 
-``VAE`` holds an encoder, a decoder and a prior and says what they mean; each of the three
-distributions is a ``torch.distributions`` object. Networks live in ``networks``, objectives and
-training elsewhere; any encoder and decoder that return distributions will do.
+``VAE`` joins networks, which map tensors to tensors, with the families of distributions that their
+outputs are the parameters of. Objectives and training live elsewhere.
 
 Shapes: B examples, D values in an example, J latent dimensions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, cast
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from vae_tutorial.distributions import DiagonalNormal, FullNormal, Posterior
-from vae_tutorial.networks import (
-    ACTIVATIONS,
-    BernoulliDecoder,
-    CategoricalDecoder,
-    FullGaussianEncoder,
-    GaussianDecoder,
-    GaussianEncoder,
-    GaussianPrior,
-)
+from vae_tutorial import families
+from vae_tutorial.distributions import DiagonalNormal
+from vae_tutorial.families import Posterior
+from vae_tutorial.networks import ACTIVATIONS, mlp
 from vae_tutorial.randomness import forked_seed
 from vae_tutorial.support import inputs
 from vae_tutorial.support.devices import default_device
 
-__all__ = ["VAE", "DiagonalNormal", "FullNormal"]
+__all__ = ["VAE"]
 
-DECODERS = ("bernoulli", "gaussian", "gaussian_shared", "gaussian_fixed", "categorical")
-POSTERIORS = ("diagonal", "full")
 PRIORS = ("standard", "learned")
 
 
@@ -41,16 +33,30 @@ class VAE(nn.Module):
     """A generative model p(z) p(x|z) with its inference model q(z|x).
 
     Args:
-        encoder: any module that maps x [B, D] to q(z|x), a :class:`DiagonalNormal` or a
-            :class:`FullNormal` over [B, J].
-        decoder: any module that maps z [..., J] to p(x|z), a distribution with event shape [D];
-            if it has a method ``check_data(x)``, that refuses data which it cannot explain.
+        encoder: a module that maps x [B, D] to the parameters of the posterior, [B, P].
+        decoder: a module that maps z [N, J] to the parameters of the likelihood, N rows of any
+            shape; a plain ``nn.Sequential`` will do, with convolutions or without.
         latent_dim: J, the dimension of z.
-        prior: any module that returns p(z), a distribution with event shape [J], when it is
-            called without arguments; None is N(0, I).
+        posterior: makes q(z|x) of parameters; ``families.DiagonalGaussian()`` by default, or one
+            of one's own (see :class:`vae_tutorial.families.Posterior`).
+        likelihood: makes p(x|z), a distribution with event shape [D], of parameters;
+            ``families.Bernoulli()`` by default. If it has a method ``check_data(x)``, that refuses
+            data which it cannot explain.
+        prior: returns p(z), a distribution with event shape [J], when it is called without
+            arguments; None is N(0, I).
+        device: where the model goes; by default where everything is made,
+            :func:`vae_tutorial.support.devices.default_device`.
+
+    The model is made in eval mode: layers such as dropout are at work only while ``fit`` trains
+    it, or after ``model.train()``.
     """
 
-    settings: dict[str, Any] | None = None  # how `VAE.mlp` built this model
+    settings: dict[str, Any] | None = None
+    """What :meth:`mlp` was called with; None for networks of one's own."""
+    precision = "float32"
+    """``"bf16"`` computes the networks' matrix products in bfloat16, all else as it is."""
+    checks_data = True
+    """Whether every call looks at its data first; a training loop that has looked says False."""
     _zero: Tensor
 
     def __init__(
@@ -58,14 +64,22 @@ class VAE(nn.Module):
         encoder: nn.Module,
         decoder: nn.Module,
         latent_dim: int,
-        prior: nn.Module | None = None,
+        *,
+        posterior: Callable[[Tensor], Posterior] | None = None,
+        likelihood: Callable[[Tensor], Distribution] | None = None,
+        prior: Callable[[], Distribution] | None = None,
+        device: torch.device | str | None = None,
     ) -> None:
         super().__init__()
-        self.encoder = encoder
-        self.decoder = decoder
+        self.encoder, self.decoder = encoder, decoder
         self.latent_dim = inputs.positive_int("latent_dim", latent_dim)
+        self.posterior = families.DiagonalGaussian() if posterior is None else posterior
+        self.likelihood = families.Bernoulli() if likelihood is None else likelihood
         self.prior_network = prior
-        self.register_buffer("_zero", torch.zeros(latent_dim), persistent=False)
+        self._data_dim: int | None = None
+        dtype = next((p.dtype for p in encoder.parameters()), torch.get_default_dtype())
+        self.register_buffer("_zero", torch.zeros(latent_dim, dtype=dtype), persistent=False)
+        self.eval().to(default_device() if device is None else device)
 
     @classmethod
     def mlp(
@@ -73,15 +87,15 @@ class VAE(nn.Module):
         data_dim: int,
         latent_dim: int = 2,
         hidden: Sequence[int] | int = (200,),
-        decoder: str = "bernoulli",
-        variance: float = 0.05,
-        seed: int = 0,
-        device: torch.device | str | None = None,
         *,
-        activation: str = "tanh",
+        likelihood: str = "bernoulli",
         posterior: str = "diagonal",
         prior: str = "standard",
+        activation: str = "tanh",
+        variance: float = 0.05,
         letters: int | None = None,
+        seed: int = 0,
+        device: torch.device | str | None = None,
     ) -> VAE:
         """The MLP VAE of Kingma & Welling (2014), appendix C.
 
@@ -89,62 +103,40 @@ class VAE(nn.Module):
             data_dim: D, the number of values in one example.
             latent_dim: J, the dimension of z.
             hidden: widths of the encoder's hidden layers; the decoder mirrors them.
-            decoder: ``"bernoulli"`` (binary data), ``"gaussian"`` (a variance for each value,
+            likelihood: ``"bernoulli"`` (binary data), ``"gaussian"`` (a variance for each value,
                 computed from z), ``"gaussian_shared"`` (one learned variance),
                 ``"gaussian_fixed"`` (one fixed variance) or ``"categorical"`` (one-hot sequences).
-            variance: the variance of ``"gaussian_fixed"``, the first one of ``"gaussian_shared"``.
-            seed: the seed of the initial weights; torch's global generator is left as it was.
-            device: by default :func:`vae_tutorial.runtime.default_device`.
-            activation: ``"tanh"``, ``"relu"`` or ``"softplus"``.
             posterior: the covariance of q(z|x), ``"diagonal"`` or ``"full"``.
             prior: ``"standard"`` for N(0, I), ``"learned"`` for a Gaussian with parameters.
+            activation: ``"tanh"``, ``"relu"`` or ``"softplus"``.
+            variance: the variance of ``"gaussian_fixed"``, the first one of ``"gaussian_shared"``.
             letters: A, the size of the alphabet of ``"categorical"``; it divides data_dim.
+            seed: the seed of the initial weights; torch's global generator is left as it was.
+            device: as for :class:`VAE`.
 
         Raises:
-            ValueError: a size below 1, an unknown name, or a variance that is not positive.
+            ValueError: a size below 1, an unknown name, or a variance that cannot be.
         """
+        settings = {name: value for name, value in locals().items() if name not in _NO_SETTINGS}
         sizes = [hidden] if isinstance(hidden, int) else list(hidden)
         if not sizes:
             raise ValueError("hidden must name at least one layer, such as (200,), not ()")
         for name, size in [("data_dim", data_dim), *(("hidden", h) for h in sizes)]:
             inputs.positive_int(name, size)
         inputs.positive_int("latent_dim", latent_dim)
-        inputs.one_of("decoder", decoder, DECODERS)
         inputs.one_of("activation", activation, ACTIVATIONS)
-        inputs.one_of("posterior", posterior, POSTERIORS)
         inputs.one_of("prior", prior, PRIORS)
-        inputs.finite_number("variance", variance, above=0)
-        if decoder == "categorical" and (letters is None or letters < 2 or data_dim % letters):
-            raise ValueError(
-                f"letters must be a whole number of at least 2 that divides data_dim={data_dim} "
-                f"(positions times letters), not {letters!r}"
-            )
-        encoder_kind = GaussianEncoder if posterior == "diagonal" else FullGaussianEncoder
-        shape = (latent_dim, sizes[::-1], data_dim, activation)
+        q = families.posterior(posterior)
+        p = families.likelihood(likelihood, data_dim, variance, letters)
         with forked_seed(seed):
-            encode = encoder_kind(data_dim, sizes, latent_dim, activation)
-            decode: nn.Module
-            if decoder == "bernoulli":
-                decode = BernoulliDecoder(*shape)
-            elif decoder == "categorical":
-                decode = CategoricalDecoder(*shape, letters=cast(int, letters))
-            else:
-                kind = decoder.removeprefix("gaussian").strip("_") or "head"
-                decode = GaussianDecoder(*shape, variance=kind, initial_variance=variance)
-            prior_network = GaussianPrior(latent_dim) if prior == "learned" else None
-        vae = cls(encode, decode, latent_dim, prior_network)
-        vae = vae.to(default_device() if device is None else device)
-        vae.settings = {
-            "data_dim": data_dim,
-            "latent_dim": latent_dim,
-            "hidden": sizes,
-            "decoder": decoder,
-            "variance": variance,
-            "activation": activation,
-            "posterior": posterior,
-            "prior": prior,
-            "letters": letters,
-        }
+            encoder = mlp([data_dim, *sizes, q.num_parameters(latent_dim)], activation)
+            decoder = mlp([latent_dim, *sizes[::-1], p.num_parameters(data_dim)], activation)
+        prior_network = families.LearnedGaussian(latent_dim) if prior == "learned" else None
+        vae = cls(
+            encoder, decoder, latent_dim,
+            posterior=q, likelihood=p, prior=prior_network, device=device,
+        )  # fmt: skip
+        vae.settings = {**settings, "hidden": sizes}
         return vae
 
     @property
@@ -152,44 +144,140 @@ class VAE(nn.Module):
         """p(z), over [J]: N(0, I) unless the model has another prior."""
         if self.prior_network is None:
             return DiagonalNormal(self._zero, self._zero)
-        p: Distribution = self.prior_network()
+        return self.prior_network()
+
+    def encode(self, x: Tensor) -> Posterior:
+        """q(z|x) of each example, for x of shape [B, D]."""
+        return self.posterior(self.posterior_parameters(x))
+
+    def posterior_parameters(self, x: Tensor) -> Tensor:
+        """What the encoder says of each example, [B, P]: the parameters of q(z|x)."""
+        parameters = self._output(self.encoder, x)
+        if parameters.dim() != 2 or len(parameters) != len(x):
+            raise ValueError(
+                f"the encoder must return one row of parameters for each of {len(x)} examples, "
+                f"[{len(x)}, P], not {list(parameters.shape)}; nn.Flatten() makes rows"
+            )
+        needed = getattr(self.posterior, "num_parameters", None)
+        if needed is not None and parameters.shape[1] != needed(self.latent_dim):
+            raise ValueError(
+                f"the encoder must return {needed(self.latent_dim)} parameters of "
+                f"{type(self.posterior).__name__} over {self.latent_dim} latent dimensions, not "
+                f"{parameters.shape[1]}"
+            )
+        return parameters
+
+    def decode(self, z: Tensor) -> Distribution:
+        """p(x|z), with batch shape [...] and event shape [D], for z of shape [..., J]."""
+        if z.dim() == 0 or z.shape[-1] != self.latent_dim:
+            raise ValueError(
+                f"z must have shape [..., {self.latent_dim}], not {list(z.shape)}; "
+                f"this model has {self.latent_dim} latent dimensions"
+            )
+        rows = z.reshape(-1, self.latent_dim)  # [N, J]
+        out = self._output(self.decoder, rows)
+        if out.dim() < 2 or len(out) != len(rows):
+            raise ValueError(
+                f"the decoder must return one row for each of {len(rows)} codes, "
+                f"[{len(rows)}, …], not {list(out.shape)}"
+            )
+        p = self.likelihood(out.reshape(*z.shape[:-1], -1))
+        if p.batch_shape != z.shape[:-1] or len(p.event_shape) != 1:
+            raise ValueError(
+                f"the likelihood must have batch shape {list(z.shape[:-1])} and event shape [D], "
+                f"not {list(p.batch_shape)} and {list(p.event_shape)}; "
+                f"torch.distributions.Independent(…, 1) makes of the last dimension an event"
+            )
         return p
+
+    def log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
+        """log p(x|z), [..., B], for x [B, D] and z [..., B, J]."""
+        p = self.decode(z)
+        if p.event_shape != x.shape[-1:]:
+            raise ValueError(
+                f"the decoder explains examples of {p.event_shape[0]} values, and x has "
+                f"{x.shape[-1]}; give the decoder the width of the data"
+            )
+        return p.log_prob(x)
+
+    def log_joint(self, x: Tensor, z: Tensor) -> Tensor:
+        """log p(x, z) = log p(x|z) + log p(z), [..., B], for x [B, D] and z [..., B, J]."""
+        return self.log_likelihood(x, z) + self.prior.log_prob(z)
+
+    @property
+    def theta(self) -> list[nn.Parameter]:
+        """The parameters of p(x, z): of decoder, likelihood and prior."""
+        return _parameters(self.decoder, self.likelihood, self.prior_network)
+
+    @property
+    def phi(self) -> list[nn.Parameter]:
+        """The parameters of q(z|x): of encoder and posterior."""
+        return _parameters(self.encoder, self.posterior)
+
+    @property
+    def noise_dim(self) -> int:
+        """How many standard normal numbers make one z: J, unless the posterior says otherwise."""
+        return int(getattr(self.posterior, "noise_dim", self.latent_dim))
+
+    def data_dim(self) -> int:
+        """D, the number of values in one example, found by decoding one z."""
+        if self._data_dim is None:
+            with self.evaluating():
+                self._data_dim = self.decode(self._zero[None]).event_shape[0]
+        return self._data_dim
 
     @property
     def device(self) -> torch.device:
         """Where the parameters are."""
         return self._zero.device
 
-    def encode(self, x: Tensor) -> Posterior:
-        """q(z|x), with batch shape [B] and event shape [J], for x of shape [B, D]."""
-        q = self.encoder(x)
-        if not isinstance(q, DiagonalNormal | FullNormal) or q.mu.shape[-1] != self.latent_dim:
-            raise TypeError(
-                f"the encoder must return a DiagonalNormal or a FullNormal over "
-                f"{self.latent_dim} dimensions, not {q!r}"
-            )
-        return q
-
-    def decode(self, z: Tensor) -> Distribution:
-        """p(x|z), with event shape [D], for z of shape [..., J]."""
-        if z.shape[-1] != self.latent_dim:
-            raise ValueError(
-                f"z must have shape [..., {self.latent_dim}], not {list(z.shape)}; "
-                f"this model has {self.latent_dim} latent dimensions"
-            )
-        p: Distribution = self.decoder(z)
-        return p
-
     def check_data(self, x: Tensor) -> Tensor:
-        """Returns x if this model can explain it: finite, [B, D], and in the decoder's support.
+        """Returns x if this model can explain it: finite, [B, D], of the model's type and on its
+        device, and in the likelihood's support.
 
         Raises:
-            TypeError: x is no floating-point tensor.
-            ValueError: x has another shape, NaN, or values outside the decoder's support.
+            TypeError: x is no tensor of the model's floating-point type.
+            ValueError: x has another shape or device, NaN, or values outside the support.
         """
-        width = self.settings["data_dim"] if self.settings else None
-        inputs.batch("x", x, width)
-        refuse: Callable[[Tensor], None] | None = getattr(self.decoder, "check_data", None)
+        if not self.checks_data:
+            return x
+        inputs.batch("x", x, self.data_dim(), like=self._zero)
+        refuse: Callable[[Tensor], None] | None = getattr(self.likelihood, "check_data", None)
         if refuse is not None:
             refuse(x)
         return x
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Inside the block the model is in eval mode and no gradient is recorded; afterwards every
+        layer is in the mode in which it was."""
+        training = [module for module in self.modules() if module.training]
+        self.eval()
+        try:
+            with torch.no_grad():
+                yield
+        finally:
+            for module in training:
+                module.training = True
+
+    def _output(self, network: nn.Module, rows: Tensor) -> Tensor:
+        """What a network makes of rows, in the model's precision."""
+        if self.precision == "bf16":
+            with torch.autocast(rows.device.type, torch.bfloat16):
+                out = network(rows)
+            out = out.float() if isinstance(out, Tensor) else out
+        else:
+            out = network(rows)
+        if not isinstance(out, Tensor):
+            raise TypeError(
+                f"a network must return a tensor of parameters, not {type(out).__name__}; "
+                f"VAE(…, posterior=…, likelihood=…) make distributions of it"
+            )
+        return out
+
+
+_NO_SETTINGS = {"cls", "seed", "device"}
+
+
+def _parameters(*parts: object) -> list[nn.Parameter]:
+    return [p for part in parts if isinstance(part, nn.Module) for p in part.parameters()]

@@ -10,9 +10,8 @@ import torch
 from torch import Tensor
 
 RandomSource = torch.Generator | int | None
-Noise = RandomSource | Tensor
-"""Where noise comes from, or the noise itself: what lets a caller draw it for several processes at
-once, or hand the same noise to two estimators."""
+
+__all__ = ["RandomSource", "as_generator", "forked_seed", "standard_normal"]
 
 
 def as_generator(source: RandomSource) -> torch.Generator:
@@ -33,39 +32,29 @@ def as_generator(source: RandomSource) -> torch.Generator:
     return generator
 
 
-def standard_normal(shape: Sequence[int], rng: Noise, like: Tensor) -> Tensor:
+def standard_normal(shape: Sequence[int], rng: RandomSource, like: Tensor) -> Tensor:
     """Noise ``eps ~ N(0, I)`` of the given shape, with the dtype and device of ``like``.
 
     It is drawn on the generator's own device: a CPU generator gives the same noise to a model on
-    the CPU and to one on a GPU. A tensor in place of a source is the noise, and is returned.
-
-    Raises:
-        ValueError: the noise that was given has another shape.
+    the CPU and to one on a GPU.
     """
-    if isinstance(rng, Tensor):
-        if rng.shape != torch.Size(shape):
-            raise ValueError(
-                f"the noise must have shape {list(shape)} (samples, examples, latent dimensions), "
-                f"not {list(rng.shape)}"
-            )
-        return rng
     rng = as_generator(rng)
     eps = torch.randn(tuple(shape), generator=rng, device=rng.device, dtype=like.dtype)
     return eps.to(like.device)
 
 
 @contextmanager
-def forked_seed(source: int, device: torch.device | None = None) -> Iterator[None]:
+def forked_seed(seed: int, device: torch.device | None = None) -> Iterator[None]:
     """Seeds torch's global CPU generator inside the block, and that of a CUDA device, and restores
     them afterwards: for torch functions that take no generator, such as the initialization of
     ``nn.Linear``, or dropout."""
     cuda = device if device is not None and device.type == "cuda" else None
     state = torch.random.get_rng_state()
     cuda_state = None if cuda is None else torch.cuda.get_rng_state(cuda)
-    torch.random.set_rng_state(as_generator(source).get_state())
+    torch.default_generator.manual_seed(seed)
     if cuda is not None:
         with torch.cuda.device(cuda):
-            torch.cuda.manual_seed(source)
+            torch.cuda.manual_seed(seed)
     try:
         yield
     finally:

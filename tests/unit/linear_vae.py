@@ -8,6 +8,7 @@ from torch import nn
 
 from vae_tutorial.distributions import DiagonalNormal, FullNormal
 from vae_tutorial.exact import LinearGaussian
+from vae_tutorial.families import DiagonalGaussian, FullGaussian
 from vae_tutorial.model import VAE
 
 
@@ -31,7 +32,7 @@ X = double([[1.0, -0.5, 0.2], [3.0, 1.0, -1.0]])
 
 
 class LinearDecoder(nn.Module):
-    """p(x|z) = N(W z + mean, diag(exp(log_noise))), from an exact model's."""
+    """The mean W z + mean and the log-variance of p(x|z), side by side, from an exact model's."""
 
     def __init__(self, exact):
         super().__init__()
@@ -40,7 +41,7 @@ class LinearDecoder(nn.Module):
 
     def forward(self, z):
         mu = z @ self.W.T + self.mean
-        return DiagonalNormal(mu, self.log_noise.expand_as(mu))
+        return torch.cat([mu, self.log_noise.expand_as(mu)], -1)
 
     @property
     def exact(self):
@@ -59,7 +60,7 @@ class LinearEncoder(nn.Module):
     def forward(self, x):
         mu = x @ self.A.T + self.a
         log_var = self.c.expand_as(mu)
-        return DiagonalNormal(mu, log_var if self.C is None else log_var + x @ self.C.T)
+        return torch.cat([mu, log_var if self.C is None else log_var + x @ self.C.T], -1)
 
 
 class FullLinearEncoder(nn.Module):
@@ -74,9 +75,9 @@ class FullLinearEncoder(nn.Module):
 
     def forward(self, x):
         mu = x @ self.A.T + self.a
-        scale_tril = mu.new_zeros(*mu.shape, mu.shape[-1])
-        scale_tril[(..., *self.entries)] = self.lower
-        return FullNormal(mu, scale_tril)
+        on = self.entries[0] == self.entries[1]
+        log_var, below = 2 * self.lower[on].log(), self.lower[~on]
+        return torch.cat([mu, log_var.expand_as(mu), below.expand(len(mu), -1)], -1)
 
 
 def best_encoder(exact, posterior="diagonal", shift=0.0, scale=1.0):
@@ -90,9 +91,19 @@ def best_encoder(exact, posterior="diagonal", shift=0.0, scale=1.0):
     return LinearEncoder(A, a, (exact.best_diagonal(X[:, : len(A.T)])[1] * scale**2).log())
 
 
-def linear_vae(exact, posterior="diagonal", *, shift=0.0, scale=1.0):
-    encoder = best_encoder(exact, posterior, shift, scale)
-    return VAE(encoder, LinearDecoder(exact), exact.W.shape[1]).double()
+def gaussian(parameters):
+    """The likelihood of a LinearDecoder."""
+    return DiagonalNormal(*parameters.chunk(2, -1))
+
+
+def linear_vae(exact, posterior="diagonal", *, encoder=None, prior=None, shift=0.0, scale=1.0):
+    if encoder is None:
+        encoder = best_encoder(exact, posterior, shift, scale)
+    family = FullGaussian() if isinstance(encoder, FullLinearEncoder) else DiagonalGaussian()
+    return VAE(
+        encoder, LinearDecoder(exact), exact.W.shape[1],
+        posterior=family, likelihood=gaussian, prior=prior, device="cpu",
+    ).double()  # fmt: skip
 
 
 def exact_elbo(exact, q, x):

@@ -2,6 +2,7 @@
 
 import lzma
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -20,8 +21,10 @@ def test_digits_have_the_promised_splits(pixels):
     for split in (digits.train, digits.valid, digits.test):
         assert split.x.dtype == torch.float32 and split.labels.shape == (len(split),)
         assert split.x.min() == 0 and split.x.max() == 1
-    binary = bool(((digits.train.x == 0) | (digits.train.x == 1)).all())
-    assert binary == (pixels != "grey")
+        binary = bool(((split.x == 0) | (split.x == 1)).all())
+        drawn = pixels == "dynamic" and split is not digits.train
+        assert binary == (pixels in ("static", "threshold") or drawn)
+    assert digits.pixels == pixels
 
 
 def test_digits_are_scikit_learns_each_once():
@@ -74,9 +77,13 @@ def test_nothing_changes_the_global_generator():
     ("arguments", "words"),
     [
         ({"name": "digit"}, "name must be one of 'digits', 'mnist', .*, not 'digit'"),
-        ({"name": "binarized_mnist", "pixels": "grey"}, "binarized_mnist has no grey pixels"),
-        ({"name": "binarized_mnist", "pixels": "threshold"}, "has no threshold pixels; leave"),
-        ({"name": "pf00014", "pixels": "binary"}, "pf00014 has no binary pixels; leave pixels"),
+        ({"name": "binarized_mnist", "pixels": "grey"}, "has no grey pixels .only static.; leave"),
+        ({"name": "binarized_mnist", "pixels": "dynamic"}, "has no dynamic pixels .only static"),
+        (
+            {"name": "pf00014", "pixels": "static"},
+            "has no static pixels .it holds sequences.; leave",
+        ),
+        ({"name": "digits", "pixels": "binary"}, "one of 'static', 'dynamic', .*not 'binary'"),
         ({"name": "digits", "pixels": "gray"}, "pixels must be one of .*'grey', not 'gray'"),
         ({"name": "digits", "seed": -1}, "random source is a whole number from 0"),
         ({"name": "digits", "seed": 1.5}, "random source"),
@@ -145,10 +152,12 @@ def test_one_hot_is_what_a_categorical_decoder_explains(tmp_path):
     family = data.load_alignment(path, device="cpu")
     assert [len(s) for s in (family.train, family.valid, family.test)] == [16, 2, 2]
     hot = family.one_hot(family.train.x)
+    assert torch.equal(hot, family.seen("train"))
+    assert torch.equal(hot, family.to("cpu").transform(family.train.x, torch.Generator()))
     assert hot.shape == (16, family.dim) and hot.sum(1).eq(4).all()
     assert torch.equal(hot.unflatten(1, (4, 21)).argmax(-1), family.train.x)
-    vae = VAE.mlp(family.dim, hidden=(5,), decoder="categorical", letters=21, device="cpu")
-    history = training.fit(vae, family, epochs=30, transform=family.one_hot, progress=False)
+    vae = VAE.mlp(family.dim, hidden=(5,), likelihood="categorical", letters=21, device="cpu")
+    history = training.fit(vae, family, epochs=30, progress=False)
     assert history.valid_elbo[-1] > history.valid_elbo[0]
     with pytest.raises(ValueError, match="numbers of letters, whole ones from 0 to 20"):
         family.one_hot(family.train.x + 5)
@@ -161,7 +170,7 @@ def test_a_family_of_ones_own_is_split_by_the_seed_and_refused_in_one_sentence(t
     rows = "".join(f">s{i}\n{'ACDEFGHIKL'[i % 10]}yy{'-ACDE'[i // 10]}\n" for i in range(50))
     path.write_bytes(lzma.compress(f"{rows}>odd\nXA\n".encode()))
     family, again, other = (data.load_alignment(path, seed=s, device="cpu") for s in (3, 3, 4))
-    assert data.is_alignment(str(path)) and not data.is_alignment("digits")
+    assert family.pixels is None
     assert family.name == "mine" and repr(family).endswith("= 40 / 5 / 5, 1 left out)")
     x = torch.cat([family.train.x, family.valid.x, family.test.x])
     assert len(x.unique(dim=0)) == 50  # each sequence is in one split
@@ -185,14 +194,56 @@ def test_mnist_is_mnist(data_folder):
     assert mnist.test.labels[:5].tolist() == [7, 2, 1, 0, 4]
 
 
-def test_a_data_set_moves_with_all_of_its_splits():
+def test_a_data_set_moves_with_all_of_its_splits_and_labels():
     moved = data.load("digits", device="cpu").to("meta")
-    assert {s.x.device.type for s in (moved.train, moved.valid, moved.test)} == {"meta"}
-    assert data.load("digits", device="meta").test.x.device.type == "meta"
+    for split in (moved.train, moved.valid, moved.test):
+        assert split.x.device.type == split.labels.device.type == "meta"
+    loaded = data.load("digits", device="meta")
+    assert loaded.test.x.device.type == loaded.test.labels.device.type == "meta"
+
+
+def test_default_pixels_are_those_of_the_record(data_folder):
+    for name, record in data.CATALOG.items():
+        dataset = data.load(name, device="cpu")
+        assert dataset.pixels == (record.pixels[0] if record.pixels else None)
+    assert data.CATALOG["frey_faces"].pixels[0] == "grey"
+
+
+def test_dynamic_pixels_stay_grey_to_train_on_and_are_drawn_once_to_score():
+    dynamic, static, grey = (
+        data.load("digits", pixels=p, seed=5) for p in ("dynamic", "static", "grey")
+    )
+    assert dynamic.transform is data.binarize and dynamic.pixels == "dynamic"
+    assert static.transform is grey.transform is None
+    assert torch.equal(dynamic.train.x, grey.train.x)
+    for split in ("valid", "test"):
+        once = getattr(static, split)
+        assert torch.equal(getattr(dynamic, split).x, once.x)
+        assert torch.equal(dynamic.seen(split), once.x)  # a bit stays what it is
+        assert torch.equal(getattr(dynamic, split).labels, once.labels)
+
+
+def test_what_a_model_sees_is_the_same_at_every_call():
+    dynamic = data.load("digits", pixels="dynamic", device="cpu")
+    seen = dynamic.seen("train")
+    assert torch.equal(seen, dynamic.seen("train"))
+    assert torch.equal(seen, data.binarize(dynamic.train.x, rng=0))
+    grey = data.load("digits", pixels="grey", device="cpu")
+    assert torch.equal(grey.seen("train"), dynamic.train.x)
+    with pytest.raises(ValueError, match="split must be one of 'train', 'valid', 'test', not 'a'"):
+        grey.seen("a")
+
+
+def test_a_transform_in_place_changes_no_data():
+    digits = data.load("digits", pixels="grey", device="cpu")
+    before = digits.test.x.clone()
+    ruthless = replace(digits, transform=lambda x, rng: x.fill_(0.5))
+    assert bool((ruthless.seen("test") == 0.5).all())
+    assert torch.equal(digits.test.x, before)
 
 
 def test_a_data_set_describes_itself():
     text = repr(data.load("digits"))
     assert text == (
-        "Dataset('digits', binary pixels, 8×8, train / valid / test = 1,297 / 200 / 300)"
+        "Dataset('digits', static pixels, 8×8, train / valid / test = 1,297 / 200 / 300)"
     )

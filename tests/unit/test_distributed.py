@@ -12,7 +12,7 @@ from torch import nn
 from vae_tutorial import data, training
 from vae_tutorial.model import VAE
 from vae_tutorial.training.checkpoint import Checkpoint, read
-from vae_tutorial.training.processes import Workers, workers
+from vae_tutorial.training.processes import ProcessGroup, Workers, workers
 
 RUN = """
 import json, os, sys
@@ -135,7 +135,7 @@ def test_a_callback_of_the_first_process_stops_all(launch):
 def test_one_process_without_torchrun_is_alone(monkeypatch):
     monkeypatch.delenv("RANK", raising=False)
     with workers() as found:
-        assert found is None
+        assert found == Workers(0, 1) and type(found) is Workers
 
 
 def test_a_group_of_one_trains_as_no_group_does(monkeypatch, tmp_path):
@@ -149,7 +149,7 @@ def test_a_group_of_one_trains_as_no_group_does(monkeypatch, tmp_path):
     settings = {"steps": 12, "every": 4, "progress": False, "callbacks": [lambda m, h: False]}
     alone = training.fit(models[0], x, **settings)
     with workers() as group:
-        assert group == Workers(0, 1) and group.first
+        assert group == ProcessGroup(0, 1) and group.first
         kept = Checkpoint(tmp_path / "run", every=5)
         shared = training.fit(models[1], x, workers=group, checkpoint=kept, **settings)
         assert isinstance(group.share(nn.Linear(2, 2)), nn.Module)
@@ -160,8 +160,8 @@ def test_a_group_of_one_trains_as_no_group_does(monkeypatch, tmp_path):
 
 def test_parts_are_as_equal_as_can_be_and_weigh_one_batch():
     x = torch.arange(7)
-    parts = [Workers(rank, 3).part(x) for rank in range(3)]
-    few = [Workers(rank, 3) for rank in range(3)]
+    parts = [ProcessGroup(rank, 3).part(x) for rank in range(3)]
+    few = [ProcessGroup(rank, 3) for rank in range(3)]
     assert [w.part(x[:2]).tolist() for w in few] == [[0], [1], [1]]
     assert [w.scale(2) for w in few] == [1.5, 1.5, 0] and few[2].scale(6) == 0.5
     assert torch.equal(torch.cat(parts), x) and [len(p) for p in parts] == [3, 2, 2]

@@ -1,7 +1,8 @@
 """File formats, and nothing else: bytes in, arrays out.
 
 Images: IDX (MNIST), text of zeros and ones (.amat) and packed bits (binarized MNIST), MATLAB
-(Frey faces). Alignments of proteins: FASTA and A2M. Files may be plain, gzipped or xz-compressed.
+(Frey faces). Alignments of proteins: FASTA and A2M. Each function takes the content of a file and
+its name, and raises ValueError, in one sentence with that name, where the content is not whole.
 """
 
 from __future__ import annotations
@@ -24,11 +25,7 @@ _INSERTIONS = b"abcdefghijklmnopqrstuvwxyz. \t"
 
 
 def unpacked(raw: bytes, name: str | Path) -> bytes:
-    """The content of a file that is plain, gzipped or xz-compressed, which its first bytes say.
-
-    Raises:
-        ValueError: it is compressed and broken off.
-    """
+    """The content of a file that is plain, gzipped or xz-compressed, which its first bytes say."""
     try:
         if raw[:2] == b"\x1f\x8b":
             return gzip.decompress(raw)
@@ -38,26 +35,18 @@ def unpacked(raw: bytes, name: str | Path) -> bytes:
 
 
 def idx(raw: bytes, name: str | Path) -> np.ndarray:
-    """An array of bytes in the IDX format of LeCun's MNIST files.
-
-    Raises:
-        ValueError: the header or the length is wrong.
-    """
+    """An array of bytes in the IDX format of LeCun's MNIST files."""
     shape: list[int] = []
     if raw[:3] == b"\0\0\x08" and len(raw) >= 4 + 4 * raw[3]:
         shape = np.frombuffer(raw[: 4 + 4 * raw[3]], ">u4", offset=4).tolist()
     start = 4 + 4 * len(shape)
-    if not shape or len(shape) != raw[3] or len(raw) != start + math.prod(shape):
+    if not shape or len(raw) != start + math.prod(shape):
         raise ValueError(f"{name} is no whole IDX file of bytes; fetch it again")
     return np.frombuffer(raw, np.uint8, offset=start).reshape(shape)
 
 
 def amat(raw: bytes, name: str | Path, width: int = 784) -> np.ndarray:
-    """Zeros and ones as text, a row on each line, uint8 [N, width] (Larochelle & Murray 2011).
-
-    Raises:
-        ValueError: a line has another length, or anything but zeros and ones.
-    """
+    """Zeros and ones as text, a row on each line, uint8 [N, width] (Larochelle & Murray 2011)."""
     rows = [line.translate(None, b" \t") for line in raw.splitlines() or [b""]]
     for number, row in enumerate(rows, 1):
         if len(row) != width or row.translate(None, b"01"):
@@ -69,25 +58,16 @@ def amat(raw: bytes, name: str | Path, width: int = 784) -> np.ndarray:
 
 
 def packed_bits(raw: bytes, name: str | Path, width: int = 784) -> dict[str, np.ndarray]:
-    """Arrays of bits in an .npz file, eight to a byte along each row: uint8 [N, width] by key.
-
-    Raises:
-        ValueError: the file is no .npz of such arrays.
-    """
+    """Arrays of bits in an .npz file, eight to a byte along each row: uint8 [N, width] by key."""
     try:
         with np.load(io.BytesIO(raw)) as arrays:
-            found = {key: np.unpackbits(arrays[key], axis=1)[:, :width] for key in arrays.files}
+            return {key: np.unpackbits(arrays[key], axis=1)[:, :width] for key in arrays.files}
     except Exception as error:  # of NumPy, zipfile or zlib
         raise ValueError(f"{name} is no .npz of packed bits ({error}); fetch it again") from None
-    return found
 
 
 def frey(raw: bytes, name: str | Path) -> np.ndarray:
-    """The Frey faces out of their MATLAB file, uint8 [1965, 28 · 20].
-
-    Raises:
-        ValueError: the file is no MATLAB file with a matrix ff of 560 rows.
-    """
+    """The Frey faces out of the matrix ff of their MATLAB file, uint8 [1965, 28 · 20]."""
     from scipy.io import loadmat
 
     try:
@@ -114,29 +94,22 @@ def alignment(raw: bytes, name: str | Path) -> Alignment:
     In A2M, lower case letters and points are insertions, which are no columns of the alignment and
     are left out. A sequence with any other letter than the 20 amino acids and the gap in a column
     (X, B, Z, …) is left out whole and counted, as Riesselman et al. (2018) do.
-
-    Raises:
-        ValueError: no sequence, text before the first name, or sequences of unequal length.
     """
-    names: list[str] = []
-    texts: list[list[bytes]] = []
-    lines: list[int] = []
+    found: list[tuple[int, str, list[bytes]]] = []  # line of the name, name, lines of letters
     for number, line in enumerate(raw.removeprefix(b"\xef\xbb\xbf").splitlines(), 1):
         line = line.strip()
         if line.startswith(b">"):
             words = line[1:].decode("utf-8", "replace").split()
-            names.append(words[0] if words else f"line {number}")
-            texts.append([])
-            lines.append(number)
-        elif line and not texts:
+            found.append((number, words[0] if words else f"line {number}", []))
+        elif line and not found:
             raise ValueError(
                 f"{name}, line {number}: a sequence must follow a line '>name'; "
                 f"is this a FASTA or A2M file?"
             )
         elif line:
-            texts[-1].append(line)
-    rows = [b"".join(text).translate(None, _INSERTIONS) for text in texts]
-    for number, row in zip(lines, rows, strict=True):
+            found[-1][2].append(line.translate(None, _INSERTIONS))
+    rows = [b"".join(lines) for _, _, lines in found]
+    for (number, _, _), row in zip(found, rows, strict=True):
         if not row:
             raise ValueError(
                 f"{name}, line {number}: this sequence has no columns, which are letters in upper "
@@ -154,4 +127,4 @@ def alignment(raw: bytes, name: str | Path) -> Alignment:
         )
     letters = np.frombuffer(b"".join(rows[i] for i in good), np.uint8)
     x = _NUMBERS[letters].reshape(len(good), -1)
-    return Alignment([names[i] for i in good], x, len(rows) - len(good))
+    return Alignment([found[i][1] for i in good], x, len(rows) - len(good))

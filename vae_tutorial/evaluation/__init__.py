@@ -8,7 +8,7 @@ from vae_tutorial.evaluation.information import (
     aggregate_kl,
     mutual_information,
     reconstructions,
-    samples,
+    sample_means,
 )
 
 __all__ = [
@@ -22,5 +22,5 @@ __all__ = [
     "log_evidence",
     "mutual_information",
     "reconstructions",
-    "samples",
+    "sample_means",
 ]

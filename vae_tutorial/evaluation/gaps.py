@@ -15,7 +15,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vae_tutorial.distributions import DiagonalNormal, FullNormal, Posterior
 from vae_tutorial.evaluation.evidence import (
     Evidence,
     noise,
@@ -24,13 +23,14 @@ from vae_tutorial.evaluation.evidence import (
     sampled_log_weights,
     summary,
 )
+from vae_tutorial.families import Posterior
 from vae_tutorial.model import VAE
 from vae_tutorial.objectives import log_weights
 from vae_tutorial.randomness import RandomSource, as_generator, standard_normal
 from vae_tutorial.support import inputs
 
 SAMPLES = 16  # of z, in one step of the optimization
-LEARNING_RATE = 0.1  # in standard deviations of the encoder's q
+LEARNING_RATE = 0.1  # in units of the posterior, such as standard deviations of z
 
 
 @dataclass(frozen=True)
@@ -69,10 +69,10 @@ class Gap:
         return self.evidence.value - self.encoder
 
 
-@torch.no_grad()
 def gap(
     model: VAE,
     x: Tensor,
+    *,
     num_samples: int = 5000,
     steps: int = 500,
     rng: RandomSource = None,
@@ -90,7 +90,7 @@ def gap(
         steps: gradient steps on q for each example.
         rng: seed or generator of the noise; None draws fresh noise.
         chunk: how many pairs of an example and a sample are decoded at a time; by default what
-            fits into 64 MiB.
+            fits into 32 MiB.
 
     Returns:
         :class:`Gap`, each field [B], in double precision; it says which way each part is biased.
@@ -107,72 +107,69 @@ def gap(
     fields = torch.empty(8, len(x), dtype=torch.double, device=x.device)
     start = 0
     for rows in x.split(max(1, chunk // SAMPLES)):
-        best = best_posterior(model, rows, steps, rng)
-        q = model.encode(rows)
-        for i in torch.arange(len(rows)).split(max(1, chunk // num_samples)):
-            eps = noise(_take(q, i), num_samples, rng)
-            log_w, log_w_best = (
-                sampled_log_weights(model, rows[i], _take(r, i), eps, chunk) for r in (q, best)
-            )
-            fields[:, start : start + len(i)] = _measured(log_w, log_w_best)
-            start += len(i)
+        best = best_parameters(model, rows, steps=steps, rng=rng)
+        with model.evaluating():
+            encoded = model.posterior_parameters(rows)
+            for i in torch.arange(len(rows)).split(max(1, chunk // num_samples)):
+                eps = noise(model, rows[i], num_samples, rng)
+                log_w, log_w_best = (
+                    sampled_log_weights(model, rows[i], model.posterior(p[i]), eps, chunk)
+                    for p in (encoded, best)
+                )
+                fields[:, start : start + len(i)] = _measured(log_w, log_w_best)
+                start += len(i)
     evidence = Evidence(fields[0], fields[1], fields[2], fields[3], num_samples)
     return Gap(evidence, *fields[4:])
 
 
-def best_posterior(model: VAE, x: Tensor, steps: int = 500, rng: RandomSource = None) -> Posterior:
-    """q*(z), the member of the encoder's family with the largest ELBO for each x: batch shape [B].
+def best_posterior(
+    model: VAE, x: Tensor, *, steps: int = 500, rng: RandomSource = None
+) -> Posterior:
+    """q*(z), the member of the encoder's family with the largest ELBO for each x.
 
-    With eps ~ N(0, I), q* is the distribution of z = mu + L (shift + A eps), where the encoder
-    says z = mu + L eps, and A is diagonal or lower triangular as L is. From shift = 0 and A = I,
-    that is, from the encoder, Adam maximizes the ELBO on fresh noise, with a step that falls to
-    zero along a cosine. Its gradient leaves out the score of q*, which is zero in expectation, so
-    the noise vanishes where q* is the posterior. Examples do not affect each other.
+    The parameters of each q(z|x) are freed from the encoder and moved by Adam on fresh noise, from
+    where the encoder left them, with a step that falls to zero along a cosine. The gradient
+    leaves out the score of q*, which is zero in expectation, so the noise vanishes where q* is the
+    posterior. Examples do not affect each other. Parameters that a posterior has of its own,
+    shared by all x, stay as they are.
 
     Args:
         model: the VAE; its parameters stay as they are, and get no gradients.
         x: examples, [B, D].
-        steps: gradient steps; q* can move by about steps / 20 of the encoder's standard
+        steps: gradient steps; a mean can move by about steps / 20 of the encoder's standard
             deviations, and 0 returns the encoder's q(z|x).
         rng: seed or generator of the noise; None draws fresh noise.
 
+    Raises:
+        TypeError, ValueError: x is no data for this model, or steps is negative.
+
     Source: Cremer et al. (2018); Roeder et al. (2017) for the gradient.
     """
+    if steps != 0:
+        inputs.positive_int("steps", steps)
+    return model.posterior(best_parameters(model, model.check_data(x), steps=steps, rng=rng))
+
+
+def best_parameters(model: VAE, x: Tensor, *, steps: int, rng: RandomSource) -> Tensor:
+    """The parameters of :func:`best_posterior`, [B, P]."""
     rng = as_generator(rng)
-    with torch.no_grad():
-        q = model.encode(x).detached()
-    shift, log_scale = torch.zeros_like(q.mu), torch.zeros_like(q.mu)
-    below = torch.zeros(*q.mu.shape, q.mu.shape[-1]).to(q.mu)
-    free = [shift, log_scale, below] if isinstance(q, FullNormal) else [shift, log_scale]
-    for parameter in free:
-        parameter.requires_grad_()
-    adam = torch.optim.Adam(free, lr=LEARNING_RATE)
-    for step in range(steps):
-        adam.param_groups[0]["lr"] = LEARNING_RATE * 0.5 * (1 + math.cos(math.pi * step / steps))
-        eps = standard_normal((SAMPLES, *q.mu.shape), rng, like=q.mu)
-        with torch.enable_grad():
-            moved = _moved(q, shift, log_scale, below)
-            z = moved.from_noise(eps)
-            loss = -log_weights(model, x, moved.detached(), z).mean(0).sum()
-            loss.backward(inputs=free)
-        adam.step()
-        adam.zero_grad()
-    return _moved(q, shift, log_scale, below).detached()
-
-
-def _moved(q: Posterior, shift: Tensor, log_scale: Tensor, below: Tensor) -> Posterior:
-    """The distribution of q.from_noise(shift + A eps), A = diag(exp(log_scale)) + below."""
-    if isinstance(q, DiagonalNormal):
-        return DiagonalNormal(q.mu + q.sigma * shift, q.log_var + 2 * log_scale)
-    A = torch.diag_embed(torch.exp(log_scale)) + below.tril(-1)
-    return FullNormal(q.from_noise(shift), q.scale_tril @ A)
-
-
-def _take(q: Posterior, rows: Tensor) -> Posterior:
-    """q of some of the examples."""
-    if isinstance(q, DiagonalNormal):
-        return DiagonalNormal(q.mu[rows], q.log_var[rows])
-    return FullNormal(q.mu[rows], q.scale_tril[rows])
+    with model.evaluating():
+        start = model.posterior_parameters(x)
+        measure = getattr(model.posterior, "units", torch.ones_like)
+        units = measure(start)  # in which the steps are counted
+        moved = torch.zeros_like(start).requires_grad_()
+        adam = torch.optim.Adam([moved], lr=LEARNING_RATE)
+        for step in range(steps):
+            rate = LEARNING_RATE * 0.5 * (1 + math.cos(math.pi * step / steps))
+            adam.param_groups[0]["lr"] = rate
+            eps = standard_normal((SAMPLES, len(x), model.noise_dim), rng, like=x)
+            with torch.enable_grad():
+                q = model.posterior(start + units * moved)
+                loss = -log_weights(model, x, q.detached(), q.from_noise(eps)).mean(0).sum()
+                loss.backward(inputs=[moved])
+            adam.step()
+            adam.zero_grad()
+    return start + units * moved.detach()
 
 
 def _measured(log_w: Tensor, log_w_best: Tensor) -> Tensor:

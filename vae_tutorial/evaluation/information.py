@@ -1,7 +1,7 @@
-"""What a trained VAE has learned: log p(x), the gap to the ELBO, active units, information.
+"""What a trained VAE has learned: active units, information, reconstructions, samples.
 
-Everything is in nats and per example; the mean over the examples is taken by the caller.
-``log_evidence`` and ``gap`` have modules of their own and are named here too.
+Everything is in nats and per example; the mean over the examples is taken by the caller. A model
+is looked at in eval mode, whatever mode it is in.
 """
 
 from __future__ import annotations
@@ -13,25 +13,19 @@ import torch
 from torch import Tensor
 
 from vae_tutorial.distributions import draw
-from vae_tutorial.evaluation.evidence import MEMORY, Evidence, log_evidence
-from vae_tutorial.evaluation.gaps import Gap, best_posterior, gap
+from vae_tutorial.evaluation.evidence import MEMORY
 from vae_tutorial.model import VAE
-from vae_tutorial.objectives import posterior_samples
+from vae_tutorial.objectives import sample_posterior
 from vae_tutorial.randomness import RandomSource, as_generator
 from vae_tutorial.support import inputs
 
 __all__ = [
     "ActiveUnits",
-    "Evidence",
-    "Gap",
     "active_units",
     "aggregate_kl",
-    "best_posterior",
-    "gap",
-    "log_evidence",
     "mutual_information",
     "reconstructions",
-    "samples",
+    "sample_means",
 ]
 
 
@@ -54,8 +48,7 @@ class ActiveUnits:
         return int(self.active.sum())
 
 
-@torch.no_grad()
-def active_units(model: VAE, x: Tensor, threshold: float = 0.01) -> ActiveUnits:
+def active_units(model: VAE, x: Tensor, *, threshold: float = 0.01) -> ActiveUnits:
     """The active units: A_j = Var_x(E_q(z|x)[z_j]) > threshold.
 
     The variance over the examples (divided by B − 1) is an unbiased estimate of that over the
@@ -75,11 +68,12 @@ def active_units(model: VAE, x: Tensor, threshold: float = 0.01) -> ActiveUnits:
     inputs.finite_number("threshold", threshold, at_least=0)
     if len(model.check_data(x)) < 2:
         raise ValueError("x must hold at least 2 examples, not 1: a single mean has no variance")
-    return ActiveUnits(model.encode(x).mu.var(0), threshold)
+    with model.evaluating():
+        return ActiveUnits(_mean(model, x).var(0), threshold)
 
 
 def mutual_information(
-    model: VAE, x: Tensor, rng: RandomSource = None, num_samples: int = 1
+    model: VAE, x: Tensor, *, num_samples: int = 1, rng: RandomSource = None
 ) -> Tensor:
     """How much z tells about x under data × q, [N]: the mean over the examples is I_q(x; z).
 
@@ -103,11 +97,13 @@ def mutual_information(
 
     Source: Hoffman & Johnson (2016); Poole et al. (2019) for the bound.
     """
-    log_q_zx, log_q_z, _ = _log_densities(model, x, rng, num_samples)
+    log_q_zx, log_q_z, _ = _log_densities(model, x, num_samples, rng)
     return (log_q_zx - log_q_z).mean(0)
 
 
-def aggregate_kl(model: VAE, x: Tensor, rng: RandomSource = None, num_samples: int = 1) -> Tensor:
+def aggregate_kl(
+    model: VAE, x: Tensor, *, num_samples: int = 1, rng: RandomSource = None
+) -> Tensor:
     """How far the codes of the data as a whole are from the prior: a mean over [N] examples.
 
     KL(q(z)‖p(z)) = E_x KL(q(z|x)‖p(z)) − I_q(x; z), with q(z) as in :func:`mutual_information`.
@@ -121,35 +117,47 @@ def aggregate_kl(model: VAE, x: Tensor, rng: RandomSource = None, num_samples: i
 
     Source: Hoffman & Johnson (2016).
     """
-    _, log_q_z, log_p_z = _log_densities(model, x, rng, num_samples)
+    _, log_q_z, log_p_z = _log_densities(model, x, num_samples, rng)
     return (log_q_z - log_p_z).mean(0)
 
 
-@torch.no_grad()
 def _log_densities(
-    model: VAE, x: Tensor, rng: RandomSource, num_samples: int
+    model: VAE, x: Tensor, num_samples: int, rng: RandomSource
 ) -> tuple[Tensor, Tensor, Tensor]:
     """log q(z|x_n), log q(z) and log p(z), [L, N] each, at z ~ q(z|x_n)."""
-    inputs.positive_int("num_samples", num_samples)
-    q, z = posterior_samples(model, model.check_data(x), num_samples, rng)  # z [L, N, J]
-    rows = max(1, MEMORY // (4 * q.mu.numel() * q.mu.element_size()))
-    log_q_z = q.mu.new_empty(z.shape[:2])  # written part by part: see importance.MEMORY
-    for part, out in zip(z.flatten(0, 1).split(rows), log_q_z.view(-1).split(rows), strict=True):
-        out.copy_(torch.logsumexp(q.log_prob(part[:, None]), -1) - math.log(len(x)))
-    return q.log_prob(z), log_q_z, model.prior.log_prob(z)
+    with model.evaluating():
+        q, z = sample_posterior(model, x, num_samples, rng)  # z [L, N, J]
+        rows = max(1, MEMORY // (4 * z[0].numel() * z.element_size()))
+        log_q_z = z.new_empty(z.shape[:2])  # written part by part: see evidence.MEMORY
+        parts = z.flatten(0, 1).split(rows), log_q_z.view(-1).split(rows)
+        for part, out in zip(*parts, strict=True):
+            every = part[:, None].expand(-1, len(x), -1)  # each z under the q of every example
+            out.copy_(torch.logsumexp(q.log_prob(every), -1) - math.log(len(x)))
+        return q.log_prob(z), log_q_z, model.prior.log_prob(z)
 
 
-@torch.no_grad()
 def reconstructions(model: VAE, x: Tensor) -> Tensor:
     """x seen through its code, [B, D]: the mean of p(x|z) at z = the mean of q(z|x). No noise."""
-    return model.decode(model.encode(model.check_data(x)).mu).mean
+    with model.evaluating():
+        return model.decode(_mean(model, model.check_data(x))).mean
 
 
-@torch.no_grad()
-def samples(model: VAE, n: int, rng: RandomSource = None) -> Tensor:
+def sample_means(model: VAE, n: int, *, rng: RandomSource = None) -> Tensor:
     """What the model makes up, [n, D]: the mean of p(x|z) at n draws z ~ p(z).
 
     The mean, as pictures of samples usually show it: a draw of x itself adds the noise of p(x|z).
     """
     inputs.positive_int("n", n)
-    return model.decode(draw(model.prior, (n,), as_generator(rng))).mean
+    with model.evaluating():
+        return model.decode(draw(model.prior, (n,), as_generator(rng))).mean
+
+
+def _mean(model: VAE, x: Tensor) -> Tensor:
+    """E_q[z] of each example, [B, J]."""
+    mean: Tensor | None = getattr(model.encode(x), "mean", None)
+    if mean is None:
+        raise TypeError(
+            f"this needs the mean of q(z|x), and {type(model.posterior).__name__} makes none; "
+            f"give its distribution a property `mean`, [B, J]"
+        )
+    return mean

@@ -23,15 +23,6 @@ def tail_size(num_samples: int) -> int:
     return math.ceil(min(0.2 * num_samples, 3 * math.sqrt(num_samples)))
 
 
-def trust_threshold(num_samples: int) -> float:
-    """min(1 − 1 / log10 K, 0.7), the largest Pareto-k at which K samples still give an error bar
-    that holds: 0.5 for K = 100, 0.7 from K = 2155 on. Needs K of at least 2.
-
-    Source: Vehtari et al. (2024).
-    """
-    return min(1 - 1 / math.log10(num_samples), 0.7)
-
-
 def fit_generalized_pareto(excess: Tensor) -> tuple[Tensor, Tensor]:
     """The shape k and scale sigma of p(y) = (1/sigma) (1 + k y / sigma)^(−1/k − 1), from samples.
 
@@ -42,8 +33,8 @@ def fit_generalized_pareto(excess: Tensor) -> tuple[Tensor, Tensor]:
     maximum likelihood, and it exists for all data.
 
     Args:
-        excess: y, all at least 0, [M, B]: B sets of M samples, a quarter of them above 0 at most
-            excepted.
+        excess: y, [M, B]: B sets of M samples, none below 0, and three quarters of each set
+            above 0.
 
     Returns:
         k and sigma, each [B]; the q-th moment of y is finite where k < 1/q.

@@ -37,21 +37,35 @@ def one_of(name: str, value: object, allowed: Iterable[str]) -> str:
     return str(value)
 
 
-def batch(name: str, x: object, width: int | None = None) -> Tensor:
-    """A finite floating-point tensor of shape [B, width]."""
+def batch(name: str, x: object, width: int | None = None, like: Tensor | None = None) -> Tensor:
+    """A finite floating-point tensor of shape [B, width], of the type and on the device of
+    ``like``."""
     if not isinstance(x, Tensor):
         raise TypeError(
-            f"{name} must be a torch.Tensor, not {type(x).__name__}; torch.as_tensor makes one"
+            f"{name} must be a torch.Tensor, not {type(x).__name__}; "
+            f"torch.as_tensor({name}, dtype=torch.float32) makes one"
         )
     shape = list(x.shape)
     if x.dim() != 2 or 0 in shape or (width is not None and shape[1] != width):
         wanted = "[B, D]" if width is None else f"[B, {width}]"
         raise ValueError(
             f"{name} must have shape {wanted} with B of at least 1, not {shape}; "
-            f"one example is x[None], images are flattened by x.flatten(1)"
+            f"one example is {name}[None], images are flattened by {name}.flatten(1)"
         )
     if not x.is_floating_point():
-        raise TypeError(f"{name} must be floating point, not {x.dtype}; convert it with x.float()")
+        raise TypeError(
+            f"{name} must be floating point, not {x.dtype}; convert it with {name}.float()"
+        )
+    if like is not None and x.dtype != like.dtype:
+        raise TypeError(
+            f"{name} is {x.dtype} and the model computes in {like.dtype}; "
+            f"convert it with {name}.to({like.dtype})"
+        )
+    if like is not None and x.device != like.device:
+        raise ValueError(
+            f"{name} is on the device {x.device} and the model on {like.device}; "
+            f"move it with {name}.to(model.device)"
+        )
     if not bool(torch.isfinite(x).all()):
         bad = int((~torch.isfinite(x)).any(dim=1).sum())
         raise ValueError(

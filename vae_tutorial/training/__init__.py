@@ -2,7 +2,7 @@
 
 from vae_tutorial.training.checkpoint import Checkpoint
 from vae_tutorial.training.history import History
-from vae_tutorial.training.loop import fit, held_out_elbo
+from vae_tutorial.training.loop import fit
 from vae_tutorial.training.saving import load_model, save_model
 from vae_tutorial.training.state import DivergenceError
 
@@ -11,7 +11,6 @@ __all__ = [
     "DivergenceError",
     "History",
     "fit",
-    "held_out_elbo",
     "load_model",
     "save_model",
 ]

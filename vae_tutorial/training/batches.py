@@ -21,7 +21,7 @@ from vae_tutorial.randomness import as_generator
 from vae_tutorial.support import inputs
 
 Transform = Callable[[Tensor, torch.Generator], Tensor]
-LOOK = 5000  # examples that are transformed and checked at a time, before the first step
+ROWS = 5000  # examples that are transformed and checked at a time, before the first step
 
 
 class Examples:
@@ -34,10 +34,11 @@ class Examples:
     def __init__(
         self, model: VAE, x: Tensor, batch_size: int, seed: int, transform: Transform | None
     ) -> None:
-        _look(model, x, seed, transform)
+        for _ in as_seen(model, x, seed, transform):  # refused here, not in the middle of a run
+            pass
         self.x, self.batch_size, self.transform = x.to(model.device), batch_size, transform
-        self.steps_per_epoch: int | None = -(-len(x) // batch_size)
-        self.size: int | None = min(batch_size, len(x))
+        self.steps_per_epoch: int = -(-len(x) // batch_size)
+        self.size = min(batch_size, len(x))
         self.order = torch.empty(0, dtype=torch.uint8)
 
     @cached_property
@@ -48,12 +49,11 @@ class Examples:
 
     def time(self, step: int) -> float:
         """The epoch as a float: what schedules are called with."""
-        epoch, within = divmod(step, self.steps_per_epoch or 1)
-        return epoch + within / (self.steps_per_epoch or 1)
+        return step / self.steps_per_epoch
 
     def take(self, rng: torch.Generator, done: int) -> Iterator[Tensor]:
         """The batches after the first ``done``, without end."""
-        within = done % (self.steps_per_epoch or 1)
+        within = done % self.steps_per_epoch
         if within:  # in the middle of an epoch: draw its order again
             now = rng.get_state()
             rng.set_state(self.order)
@@ -100,7 +100,9 @@ class Stream:
                     f"[B, D]; let the stream yield tensors"
                 )
             x = x.to(self.model.device)
-            yield self.model.check_data(self.transform(x, rng) if self.transform else x)
+            if self.transform:
+                x = self.transform(x.clone(), rng)  # the stream's own tensor stays as it is
+            yield self.model.check_data(x)
 
 
 Batches = Examples | Stream
@@ -113,15 +115,17 @@ def batches_of(
     seed: int,
     transform: Transform | None,
 ) -> tuple[Batches, Tensor | None]:
-    """The batches to train on, and the held-out examples if the data have some.
+    """The batches to train on, and the held-out examples as the model sees them if the data have
+    some.
 
     Raises:
         TypeError, ValueError: data that this model cannot explain, or that are none.
     """
     inputs.positive_int("batch_size", batch_size)
     if isinstance(data, Dataset):
-        valid = _look(model, data.valid.x, seed, transform)
-        return Examples(model, data.train.x, batch_size, seed, transform), valid
+        transform = data.transform if transform is None else transform
+        held_out = torch.cat(list(as_seen(model, data.valid.x, seed, transform)))
+        return Examples(model, data.train.x, batch_size, seed, transform), held_out
     if isinstance(data, Tensor):
         return Examples(model, data, batch_size, seed, transform), None
     if isinstance(data, Iterable) and not isinstance(data, str | bytes | dict):
@@ -132,9 +136,10 @@ def batches_of(
     )
 
 
-def _look(model: VAE, x: Tensor, seed: int, transform: Transform | None) -> Tensor:
-    """The examples as the model will see them, refused here rather than in the middle of a run."""
-    if transform is None:
-        return model.check_data(x)
+def as_seen(model: VAE, x: Tensor, seed: int, transform: Transform | None) -> Iterator[Tensor]:
+    """The examples as the model will see them, part by part, on its device, and checked. A
+    transform gets copies: it may change what it is given."""
     rng = as_generator(seed)
-    return torch.cat([model.check_data(transform(part, rng)) for part in x.split(LOOK)])
+    for part in x.split(ROWS):
+        part = part.to(model.device)
+        yield model.check_data(transform(part.clone(), rng) if transform else part)

@@ -10,12 +10,11 @@ import os
 from dataclasses import asdict
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
 from vae_tutorial.support import files, inputs
 from vae_tutorial.training.history import History
+from vae_tutorial.training.saving import read_tensors, write_tensors
 from vae_tutorial.training.state import State
 
 FORMAT = "vae_tutorial-checkpoint-1"
@@ -28,8 +27,8 @@ class Checkpoint:
     never interrupted (on the same machine, with the same versions and the same settings). It keeps
     the model, the optimizer's state, the generator, the order of the epoch, the sums since the
     last record and the history; the state of callbacks of one's own is theirs to keep. Other data,
-    or another seed, batch size, objective, optimizer or precision are refused; schedules are not
-    compared. Several machines need a folder that they share.
+    another model, seed, batch size, objective, transform, optimizer or precision are refused;
+    schedules are not compared. Several machines need a folder that they share.
 
     Args:
         path: the file.
@@ -48,12 +47,9 @@ class Checkpoint:
         """Writes the state, if it is finite; whatever happens meanwhile, the file is the old one
         or the new one. Among several processes the first one writes."""
         state.check()
-        if state.workers is not None:
-            sums = state.workers.total(state.sums)
-            if not state.workers.first:
-                return
-        else:
-            sums = state.sums
+        sums = state.workers.total(state.sums)
+        if not state.workers.first:
+            return
         tensors = {f"model/{k}": v for k, v in state.model.state_dict().items()}
         numbers: dict[str, object] = {}
         for index, values in state.optimizer.state_dict()["state"].items():
@@ -65,16 +61,14 @@ class Checkpoint:
             "order": state.batches.order,
             "sums": sums,
         }
-        metadata = {
-            "format": FORMAT,
+        texts = {
             "identity": json.dumps(state.identity),
             "step": str(state.step),
             "has_terms": str(state.has_terms),
             "numbers": json.dumps(numbers),
             "history": json.dumps(asdict(state.history)),
         }
-        whole = {k: v.detach().cpu().clone().contiguous() for k, v in tensors.items()}
-        files.write(self.path, save(whole, metadata))
+        write_tensors(self.path, tensors, FORMAT, texts)
 
     def restore(self, state: State) -> bool:
         """Puts the state back to what the file holds; False, and nothing done, without a file.
@@ -85,13 +79,12 @@ class Checkpoint:
         """
         if found := self.path.exists():
             self._load(state)
-        if state.workers is not None:
-            steps = state.workers.each(state.step)
-            if len(set(steps)) > 1:
-                raise ValueError(
-                    f"the processes found checkpoints of different steps {steps} at {self.path}; "
-                    f"name a file in a folder that all machines share"
-                )
+        steps = state.workers.each(state.step)
+        if len(set(steps)) > 1:
+            raise ValueError(
+                f"the processes found checkpoints of different steps {steps} at {self.path}; "
+                f"name a file in a folder that all machines share"
+            )
         return found
 
     def _load(self, state: State) -> None:
@@ -108,8 +101,7 @@ class Checkpoint:
         state.optimizer.load_state_dict({"state": values, "param_groups": groups})
         state.rng.set_state(tensors["rng"])
         state.batches.order = tensors["order"]
-        first = state.workers is None or state.workers.first
-        state.sums = tensors["sums"].to(device) * float(first)
+        state.sums = tensors["sums"].to(device) * float(state.workers.first)
         state.step = int(metadata["step"])
         state.has_terms = metadata["has_terms"] == "True"
         state.history.__dict__.update(json.loads(metadata["history"]))
@@ -119,8 +111,9 @@ class Checkpoint:
         ours = json.loads(json.dumps(state.identity))
         for name, value in ours.items():
             if theirs.get(name) != value:
-                shown = "other ones" if name == "parameters" else f"{theirs.get(name)!r}"
-                given = "" if name == "parameters" else f", not {value!r}"
+                long = name in ("parameters", "layers")
+                shown = "other ones" if long else f"{theirs.get(name)!r}"
+                given = "" if long else f", not {value!r}"
                 raise ValueError(
                     f"{self.path} is the checkpoint of a run with {name} {shown}{given}; give the "
                     f"settings of that run, name another file, or remove this one"
@@ -134,17 +127,12 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         ValueError: the file is truncated or foreign.
     """
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        if metadata.get("format") != FORMAT:
-            raise ValueError(f"its format is {metadata.get('format')!r}, not {FORMAT!r}")
-    except (SafetensorError, ValueError) as error:
+        return read_tensors(path, FORMAT)
+    except ValueError as error:
         reason = " ".join(str(error).split())
         raise ValueError(
             f"{path} is not a whole checkpoint of this package ({reason}); remove it to start anew"
         ) from None
-    return tensors, metadata
 
 
 def load_history(path: str | os.PathLike[str]) -> History:

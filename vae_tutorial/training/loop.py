@@ -4,10 +4,11 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Sequence
+import hashlib
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,7 +16,7 @@ from torch.optim import Optimizer
 
 from vae_tutorial.data import Dataset
 from vae_tutorial.model import VAE
-from vae_tutorial.objectives import elbo_terms
+from vae_tutorial.objectives import evaluate_elbo
 from vae_tutorial.randomness import as_generator, standard_normal
 from vae_tutorial.schedules import Schedule, constant
 from vae_tutorial.support import inputs
@@ -26,7 +27,7 @@ from vae_tutorial.training.history import History
 from vae_tutorial.training.processes import Workers
 from vae_tutorial.training.progress import Progress
 from vae_tutorial.training.state import DivergenceError, State
-from vae_tutorial.training.step import Loss, Objective, check_objective, prepared
+from vae_tutorial.training.step import PRECISIONS, Loss, Objective, Step, find_objective
 
 __all__ = ["DivergenceError", "History", "fit"]
 
@@ -44,7 +45,7 @@ def fit(
     epochs: int | None = None,
     steps: int | None = None,
     batch_size: int = 100,
-    objective: Objective = "elbo",
+    objective: str | Objective = "elbo",
     num_samples: int = 1,
     beta: float | Schedule = 1.0,
     optimizer: str | OptimizerMaker = "adam",
@@ -63,22 +64,24 @@ def fit(
 
     Args:
         model: the VAE; it is trained in place, on the device where it is, in train mode (held-out
-            examples are scored in eval mode, which matters to dropout and the like).
+            examples are scored in eval mode, which matters to dropout and the like), and given
+            back in the mode in which it was.
         data: a data set; a tensor x of shape [N, D] without held-out examples; or a stream, any
             iterable of batches [B, D], endless or not, down to one example a batch.
         epochs: passes over the training examples, 30 by default.
         steps: optimizer steps, in place of epochs; an endless stream needs them.
         batch_size: examples in a minibatch; the last one of an epoch may be smaller.
-        objective: ``"elbo"``, ``"iwae"``, or ``f(model, x, eps)`` with a value per example, [B].
+        objective: ``"elbo"``, ``"iwae"``, or a function ``f(model, x, eps=eps)`` of a batch and
+            its noise with a value per example, such as ``partial(free_bits, nats=0.1)``.
         num_samples: samples of z for each example: L of the ELBO, k of the IWAE bound.
-        beta: weight of the KL term, a number or a schedule of ``annealing``, called with the
+        beta: weight of the KL term, a number or a schedule of ``schedules``, called with the
             epoch as a float (with the step for a stream); 1 is the ELBO, other values are not.
         optimizer: ``"adam"``, ``"adagrad"``, or a function of the parameters that makes one.
         learning_rate: step size, a number or a schedule; 1e-3 by default, or what an optimizer of
             one's own has.
         seed: the seed of the shuffling and of the noise.
-        transform: applied to each training batch, such as ``data.binarize`` for dynamic
-            binarization: ``transform(x, generator)``.
+        transform: applied to each training batch, ``transform(x, generator)``; by default the data
+            set's own, such as dynamic binarization.
         every: steps between two records; an epoch by default, 100 steps of a stream.
         callbacks: called with the model and the history after each record; one that returns True
             ends training.
@@ -86,7 +89,7 @@ def fit(
         precision: ``"float32"``, or ``"bf16"`` for matrix products in bfloat16, which is faster on
             GPUs and on CPUs with instructions for it, and slower on others.
         compile: runs the objective through ``torch.compile``.
-        workers: this process among several, from ``distributed.workers()``.
+        workers: this process among several, from ``processes.workers()``.
         progress: shows a bar with the ELBO, the reconstruction and the KL, in nats.
 
     Raises:
@@ -97,51 +100,57 @@ def fit(
     Source: Kingma & Welling (2014), algorithm 1; Kingma & Ba (2015) for Adam.
     """
     keep_freed_memory()
-    check_objective(objective, beta, precision)
+    maximized = find_objective(objective, beta)
+    inputs.one_of("precision", precision, PRECISIONS)
     inputs.positive_int("num_samples", num_samples)
-    batches, valid = batches_of(model, data, batch_size, seed, transform)
+    workers = workers or Workers()
+    batches, held_out = batches_of(model, data, batch_size, seed, transform)
     total = _total_steps(epochs, steps, batches.steps_per_epoch)
-    if every is None:
-        every = batches.steps_per_epoch or RECORD_STREAM
+    every = batches.steps_per_epoch or RECORD_STREAM if every is None else every
     inputs.positive_int("every", every)
-    rng, descend = as_generator(seed), _optimizer(optimizer, model.train())
-    weight, rate = _schedule("beta", beta), _rate(learning_rate, callable(optimizer))
-    settings: dict[str, Any] = {"seed": seed, "batch_size": batch_size, "num_samples": num_samples}
-    settings |= {"objective": _name(objective), "optimizer": type(descend).__name__}
-    settings["precision"] = precision
+    weight = _schedule("beta", beta)
+    rate = _rate(learning_rate, own_optimizer=callable(optimizer))
+    descend = _optimizer(optimizer, model)
+    rng = as_generator(seed)
+    settings = {
+        "seed": seed,
+        "batch_size": batch_size,
+        "num_samples": num_samples,
+        "objective": _described(objective),
+        "transform": _described(transform),
+        "optimizer": type(descend).__name__,
+        "precision": precision,
+    }
     state = State(model, descend, rng, batches, settings, workers)
-    loss_of = prepared(Loss(model, objective, precision), batches.size, rng, compile, workers)
-    held_out = partial(held_out_elbo, model, valid, seed)
+    gradient = Step(Loss(model, maximized), batches.size, seed, compile, workers)
+    score = partial(_held_out_elbo, model, held_out, seed)
     if checkpoint is not None:
         checkpoint.restore(state)
-    source, ended, end = batches.take(rng, state.step), False, total or math.inf
-    main = workers is None or workers.first
-    with Progress(total, batches.steps_per_epoch, shown=progress and main) as bar:
-        while not ended and state.step < end and (x := next(source, None)) is not None:
-            now, size = batches.time(state.step), len(x)
-            eps = standard_normal((num_samples, size, model.latent_dim), rng, like=x)
-            scale = 1 / size if workers is None else workers.scale(size)
-            if workers is not None:
-                x, eps = workers.part(x), workers.part(eps, dim=1)
-            for group in descend.param_groups:
-                group["lr"] = rate(now) if rate else group["lr"]
-            with state.watching():
-                value, terms = loss_of(x, eps, torch.tensor(weight(now), device=x.device))
+    left = None if total is None else max(0, total - state.step)
+    bar = Progress(total, batches.steps_per_epoch, shown=progress and workers.first)
+    with bar, _in_training(model, precision):
+        for x in itertools.islice(batches.take(rng, state.step), left):
+            now = batches.time(state.step)
+            if rate is not None:
+                _set_rate(descend, rate(now))
+            eps = standard_normal((num_samples, len(x), model.noise_dim), rng, like=x)
             descend.zero_grad()
-            (-scale * value).backward()
+            with state.watching():
+                sums = gradient(state.step, x, eps, weight(now))
             descend.step()
-            state.add(value, terms, len(x) if scale else 0)
+            state.add(sums)
             if state.step % every == 0 or state.step == total:
-                state.record(held_out)
-                ended = _call(callbacks, state)
+                state.record(score)
                 bar.update(state.step, state.history)
+                if _asked_to_end(callbacks, state):
+                    break
             if state.step % CHECK == 0:
                 state.check()
-                state.flush()
+                state.drop_subnormal_numbers()
             if checkpoint is not None and state.step % checkpoint.every == 0:
                 checkpoint.save(state)
-        if state.step > (state.history.step or [0])[-1]:  # a stream ended between two records
-            state.record(held_out)
+        if not state.recorded:  # a stream ended between two records
+            state.record(score)
             bar.update(state.step, state.history)
         if checkpoint is not None and state.step > 0:
             checkpoint.save(state)
@@ -150,20 +159,40 @@ def fit(
     return state.history
 
 
-@torch.no_grad()
-def held_out_elbo(model: VAE, x: Tensor | None, seed: int) -> float | None:
-    """The mean ELBO of examples that training does not see, with the same noise at every call."""
-    if x is None:
-        return None
-    model.eval()
+@contextmanager
+def _in_training(model: VAE, precision: str) -> Iterator[None]:
+    """Puts the model into train mode; afterwards every layer is in the mode in which it was."""
+    before, modes = model.precision, [(m, m.training) for m in model.modules()]
+    model.train()
+    model.precision = precision
     try:
-        return elbo_terms(model, x.to(model.device), 1, seed).value.mean().item()
+        yield
     finally:
-        model.train()
+        model.precision = before
+        for module, mode in modes:
+            module.training = mode
 
 
-def _name(objective: Objective) -> str:
-    return objective if isinstance(objective, str) else getattr(objective, "__name__", "own")
+def _held_out_elbo(model: VAE, x: Tensor | None, seed: int) -> float | None:
+    """The mean ELBO of examples that training does not see, with the same noise at every call."""
+    return None if x is None else evaluate_elbo(model, x, rng=seed).value.mean().item()
+
+
+def _described(function: object) -> str | None:
+    """Which function this is, for the identity of a run: its name, what it is made of and what it
+    was given; two functions that compute other things have other descriptions."""
+    if function is None or isinstance(function, str):
+        return function
+    if isinstance(function, partial):
+        given = [repr(a) for a in function.args]
+        given += [f"{name}={value!r}" for name, value in function.keywords.items()]
+        return f"{_described(function.func)}({', '.join(given)})"
+    name = getattr(function, "__qualname__", type(function).__qualname__)
+    code = getattr(getattr(function, "__func__", function), "__code__", None)
+    if code is None:
+        return name
+    parts = code.co_code, [c for c in code.co_consts if not hasattr(c, "co_code")], code.co_names
+    return f"{name} {hashlib.sha256(repr(parts).encode()).hexdigest()[:8]}"
 
 
 def _schedule(name: str, value: float | Schedule) -> Schedule:
@@ -175,11 +204,16 @@ def _schedule(name: str, value: float | Schedule) -> Schedule:
     return lambda epoch: value
 
 
-def _rate(value: float | Schedule | None, own: bool) -> Schedule | None:
+def _rate(value: float | Schedule | None, own_optimizer: bool) -> Schedule | None:
     """The learning rate over time; None where an optimizer of one's own keeps its own."""
-    if value is None and own:
+    if value is None and own_optimizer:
         return None
     return _schedule("learning_rate", 1e-3 if value is None else value)
+
+
+def _set_rate(optimizer: Optimizer, rate: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = rate
 
 
 def _total_steps(epochs: int | None, steps: int | None, per_epoch: int | None) -> int | None:
@@ -204,11 +238,8 @@ def _optimizer(optimizer: str | OptimizerMaker, model: VAE) -> Optimizer:
     return torch.optim.Adam(model.parameters(), fused=model.device.type in ("cpu", "cuda"))
 
 
-def _call(callbacks: Sequence[Callback], state: State) -> bool:
+def _asked_to_end(callbacks: Sequence[Callback], state: State) -> bool:
     """Whether a callback asks to end; in the first process for all."""
-    if state.workers is None:
-        return any([bool(callback(state.model, state.history)) for callback in callbacks])
-    asked = state.workers.first and any(
-        [bool(callback(state.model, state.history)) for callback in callbacks]
-    )
-    return bool(state.workers.total(torch.tensor(float(asked), device=state.model.device)))
+    answers = [bool(call(state.model, state.history)) for call in callbacks if state.workers.first]
+    asked = torch.tensor(float(any(answers)), device=state.model.device)
+    return bool(callbacks) and bool(state.workers.total(asked))

@@ -31,14 +31,40 @@ class WorkerLostError(RuntimeError):
 
 @dataclass(frozen=True)
 class Workers:
-    """This process among ``count``; number 0 writes and prints for all."""
+    """This process among ``count``; number 0 writes and prints for all. One process is its own
+    and only worker."""
 
-    rank: int
-    count: int
+    rank: int = 0
+    count: int = 1
 
     @property
     def first(self) -> bool:
         return self.rank == 0
+
+    def share(self, module: nn.Module) -> nn.Module:
+        """The module, its gradients averaged over the processes."""
+        return module
+
+    def part(self, batch: Tensor, dim: int = 0) -> Tensor:
+        """This process's rows of a batch."""
+        return batch
+
+    def scale(self, size: int) -> float:
+        """By what the sum over this process's rows is multiplied, so that the average over the
+        processes is the mean over a batch of ``size`` examples."""
+        return 1 / size
+
+    def total(self, values: Tensor) -> Tensor:
+        """The sum of the processes' values, the same in all."""
+        return values
+
+    def each(self, number: int) -> list[int]:
+        """Every process's number, the same list in all."""
+        return [number]
+
+
+class ProcessGroup(Workers):
+    """This process among several that torchrun started."""
 
     def share(self, module: nn.Module) -> nn.Module:
         """The module with gradients averaged over the processes. Buffers that are kept, such as
@@ -49,38 +75,34 @@ class Workers:
         return DistributedDataParallel(module, **options)
 
     def part(self, batch: Tensor, dim: int = 0) -> Tensor:
-        """This process's rows of a batch, which differ by at most one row from another's. Where
-        there are fewer rows than processes, the last ones get the last row, with no weight."""
+        """This process's rows, which differ by at most one row from another's. Where there are
+        fewer rows than processes, the last ones get the last row, with no weight."""
         mine = torch.tensor_split(batch, self.count, dim)[self.rank]
         return mine if mine.shape[dim] else batch.narrow(dim, batch.shape[dim] - 1, 1)
 
     def scale(self, size: int) -> float:
-        """By what the sum over this process's rows is multiplied, so that the average over the
-        processes is the mean over a batch of ``size`` examples."""
         return self.count / size if self.rank < size else 0.0
 
     def total(self, values: Tensor) -> Tensor:
-        """The sum of the processes' values, the same in all."""
         values = values.clone()
         dist.all_reduce(values)
         return values
 
     def each(self, number: int) -> list[int]:
-        """Every process's number, the same list in all."""
         numbers: list[int] = [0] * self.count
         dist.all_gather_object(numbers, number)
         return numbers
 
 
 @contextmanager
-def workers() -> Iterator[Workers | None]:
-    """This process's place among those that torchrun started; None where it started none.
+def workers() -> Iterator[Workers]:
+    """This process's place among those that torchrun started; alone where it started none.
 
     Raises:
         WorkerLostError: another process died, so that this one can only stop.
     """
     if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
-        yield None
+        yield Workers()
         return
     before = signal.signal(signal.SIGTERM, _told_to_stop)
     cuda = torch.cuda.is_available() and os.environ.get("VAE_TUTORIAL_DEVICE", "cuda") != "cpu"
@@ -88,7 +110,7 @@ def workers() -> Iterator[Workers | None]:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     dist.init_process_group("nccl" if cuda else "gloo")
     try:
-        yield Workers(dist.get_rank(), dist.get_world_size())
+        yield ProcessGroup(dist.get_rank(), dist.get_world_size())
         dist.barrier()
     except RuntimeError as error:
         lost = isinstance(error, dist.DistError) or "gloo" in str(error).lower()

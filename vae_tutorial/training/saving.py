@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
+from torch import Tensor
 
 from vae_tutorial.model import VAE
 from vae_tutorial.support import files
@@ -22,21 +23,24 @@ def save_model(model: VAE, path: str | os.PathLike[str]) -> None:
     The file appears whole or not at all: it is written beside its place and then renamed.
 
     Raises:
-        ValueError: the model was not built by ``VAE.mlp``, so that nobody could rebuild it.
+        ValueError: the model is not as ``VAE.mlp`` builds it, so that nobody could rebuild it.
         OSError: the disk is full or the place cannot be written; what was there stays.
     """
-    if model.settings is None:
+    if model.settings is None or repr(VAE.mlp(**model.settings, device="cpu")) != repr(model):
+        built = "was not built" if model.settings is None else "is no longer as it was built"
         raise ValueError(
-            "only a model built by VAE.mlp can be saved with its settings; "
-            "save the state_dict of your own encoder and decoder with safetensors"
+            f"this model {built} by VAE.mlp, and only such a one can be saved with its settings; "
+            f"save the state_dict of a model of your own with safetensors"
         )
-    tensors = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
-    metadata = {"format": FORMAT, "settings": json.dumps(model.settings)}
-    files.write(path, save(tensors, metadata))
+    write_tensors(path, model.state_dict(), FORMAT, {"settings": json.dumps(model.settings)})
 
 
 def load_model(path: str | os.PathLike[str], device: torch.device | str | None = None) -> VAE:
     """Builds the model that :func:`save_model` wrote; it gives identical outputs.
+
+    Args:
+        path: the file.
+        device: where the model goes; the default device if it is None.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -45,16 +49,43 @@ def load_model(path: str | os.PathLike[str], device: torch.device | str | None =
     if not Path(path).is_file():
         raise FileNotFoundError(f"there is no model file {path}")
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        if metadata.get("format") != FORMAT:
-            raise ValueError(f"its format is {metadata.get('format')!r}, not {FORMAT!r}")
-        vae = VAE.mlp(**json.loads(metadata["settings"]), device=device)
+        tensors, texts = read_tensors(path, FORMAT)
+        vae = VAE.mlp(**json.loads(texts["settings"]), device=device)
         vae.load_state_dict(tensors)
-    except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
+    except (ValueError, KeyError, TypeError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise ValueError(
             f"{path} is not a whole model file of this package ({reason}); save the model again"
         ) from error
     return vae
+
+
+def write_tensors(
+    path: str | os.PathLike[str], tensors: dict[str, Tensor], kind: str, texts: dict[str, str]
+) -> None:
+    """Writes tensors and texts as one safetensors file of a kind, whole or not at all.
+
+    Raises:
+        OSError: the disk is full or the place cannot be written; what was there stays.
+    """
+    whole = {name: t.detach().cpu().clone().contiguous() for name, t in tensors.items()}
+    files.write(path, save(whole, {"format": kind, **texts}))
+
+
+def read_tensors(
+    path: str | os.PathLike[str], kind: str
+) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """What :func:`write_tensors` wrote.
+
+    Raises:
+        ValueError: the file is truncated, or of another kind.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            texts = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise ValueError(str(error)) from error
+    if texts.get("format") != kind:
+        raise ValueError(f"its format is {texts.get('format')!r}, not {kind!r}")
+    return tensors, texts

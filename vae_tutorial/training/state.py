@@ -4,6 +4,7 @@ it had never stopped."""
 from __future__ import annotations
 
 import copy
+import hashlib
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from vae_tutorial.model import VAE
 from vae_tutorial.training.batches import Batches
 from vae_tutorial.training.history import History
 from vae_tutorial.training.processes import Workers
+from vae_tutorial.training.step import Sums
 
 
 class DivergenceError(RuntimeError):
@@ -36,7 +38,7 @@ class State:
         rng: torch.Generator,
         batches: Batches,
         settings: dict[str, Any],
-        workers: Workers | None = None,
+        workers: Workers,
     ) -> None:
         self.model, self.optimizer, self.rng, self.batches = model, optimizer, rng, batches
         self.settings, self.workers = settings, workers
@@ -44,24 +46,35 @@ class State:
         self.step = 0
         self.sums = torch.zeros(4, dtype=torch.double, device=model.device)
         self.has_terms = True
-        self._steps: list[tuple[Tensor, Tensor | None, int]] = []  # since the last check
+        self._steps: list[Sums] = []  # since the last check
         self.keep()
 
     @property
     def identity(self) -> dict[str, Any]:
         """Which run this is: what a checkpoint must agree with."""
         shapes = {name: list(p.shape) for name, p in self.model.named_parameters()}
-        return {**self.settings, "data": self.batches.name, "parameters": shapes}
+        model = hashlib.sha256(repr(self.model).encode()).hexdigest()[:12]
+        return {
+            **self.settings,
+            "data": self.batches.name,
+            "parameters": shapes,
+            "layers": f"with SHA-256 {model}",
+        }
+
+    @property
+    def recorded(self) -> bool:
+        """Whether the history knows of the last step."""
+        return self.step == (self.history.step or [0])[-1]
 
     def keep(self) -> None:
         """Remembers the model, parameters and buffers, as its last good state."""
         self._good_step, self._good = self.step, copy.deepcopy(self.model.state_dict())
 
-    def add(self, value: Tensor, terms: Tensor | None, examples: int) -> None:
-        """Counts one step: its objective and terms, summed over so many examples."""
+    def add(self, sums: Sums) -> None:
+        """Counts one step."""
         self.step += 1
-        self.has_terms = terms is not None
-        self._steps.append((value.detach(), terms, examples))
+        self.has_terms = sums.terms is not None
+        self._steps.append(sums)
 
     def check(self, valid_elbo: float | None = None) -> None:
         """Stops if a step since the last check was not finite, or the held-out ELBO is not; the
@@ -75,9 +88,7 @@ class State:
         self.keep()
 
     def _wrong(self, valid_elbo: float | None = None) -> str | None:
-        values = self._settle()
-        if self.workers is not None:
-            values = self.workers.total(values)
+        values = self.workers.total(self._settle())
         bad = (~torch.isfinite(values)).nonzero()
         if len(bad):
             step = self.step - len(values) + int(bad[0]) + 1
@@ -97,9 +108,9 @@ class State:
         try:
             yield
         except ValueError as error:
-            if self.step == 0 or "invalid values" not in str(error):
+            if self.step == 0 or not _raised_in("torch.distributions", error):
                 raise
-            first = None if self.workers is not None else self._wrong()  # others do not ask now
+            first = self._wrong() if self.workers.count == 1 else None  # others do not ask now
             refused = " ".join(str(error).split("\n", 1)[0].rstrip(":").split())
             what = f"after {self._name(self.step)} the model has impossible outputs ({refused})"
             raise self._diverged(first or what) from error
@@ -123,15 +134,15 @@ class State:
         if not steps:
             return self.sums[:0]
         rows = self.sums.new_zeros(len(steps), 4)
-        rows[:, 0] = torch.stack([value for value, _, _ in steps])
+        rows[:, 0] = torch.stack([sums.objective for sums in steps])
         if self.has_terms:
-            rows[:, 1:3] = torch.stack([terms for _, terms, _ in steps if terms is not None])
-        rows[:, 3] = torch.tensor([examples for _, _, examples in steps])
+            rows[:, 1:3] = torch.stack([s.terms for s in steps if s.terms is not None])
+        rows[:, 3] = torch.tensor([sums.examples for sums in steps])
         for row in rows[rows[:, 3] > 0]:
             self.sums += row
         return rows[:, 0]
 
-    def flush(self) -> None:
+    def drop_subnormal_numbers(self) -> None:
         """Sets the subnormal numbers in the optimizer's state to zero.
 
         Adam's mean of the gradients of a weight whose pixel stays black shrinks by a tenth a step
@@ -150,11 +161,11 @@ class State:
         ``held_out`` finds: the first process's finding, where there are several."""
         with self.watching():
             valid_elbo = held_out()
-        if self.workers is not None and valid_elbo is not None:
+        if valid_elbo is not None:
             mine = self.sums.new_tensor(valid_elbo if self.workers.first else 0.0)
             valid_elbo = float(self.workers.total(mine))
         self.check(valid_elbo)
-        sums = self.sums if self.workers is None else self.workers.total(self.sums)
+        sums = self.workers.total(self.sums)
         value, reconstruction, kl, examples = sums.tolist()
         self.history.step.append(self.step)
         self.history.objective.append(value / examples)
@@ -165,3 +176,11 @@ class State:
         if valid_elbo is not None:
             self.history.valid_elbo.append(valid_elbo)
         self.sums = torch.zeros_like(self.sums)
+
+
+def _raised_in(package: str, error: BaseException) -> bool:
+    """Whether a module of the package raised the error."""
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    return frame is not None and frame.tb_frame.f_globals["__name__"].startswith(package)

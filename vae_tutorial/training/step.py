@@ -1,124 +1,134 @@
-"""What a training step minimizes, as one module: it can be compiled, run in bfloat16, and spread
-over processes without the loop knowing."""
+"""One step of training as one call: the objective of a batch and its gradient. It can be compiled,
+run in bfloat16, and spread over processes without the loop knowing."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from vae_tutorial.model import VAE
-from vae_tutorial.objectives import Elbo, elbo_terms, iwae_terms
+from vae_tutorial.objectives import Elbo, elbo, log_mean_exp, sample_posterior
 from vae_tutorial.randomness import forked_seed
 from vae_tutorial.support import inputs
+from vae_tutorial.support.batch import spread_over
 from vae_tutorial.training.processes import Workers
 
-OwnObjective = Callable[[VAE, Tensor, Tensor], "Tensor | Elbo"]
-Objective = str | OwnObjective
-OBJECTIVES = ("elbo", "iwae")
+Objective = Callable[..., "Tensor | Elbo | tuple[Tensor, Elbo]"]
 PRECISIONS = ("float32", "bf16")
+
+
+def iwae(model: VAE, x: Tensor, *, eps: Tensor) -> tuple[Tensor, Elbo]:
+    """The importance-weighted bound, and from the same samples an unbiased estimate of the two
+    terms of the ELBO, in which the KL is sampled too."""
+    q, z = sample_posterior(model, x, len(eps), eps=eps)
+    log_p = model.log_likelihood(x, z)  # [k, B]
+    log_ratio = q.log_prob(z) - model.prior.log_prob(z)
+    return log_mean_exp(log_p - log_ratio), Elbo(log_p.mean(0), log_ratio.mean(0))
+
+
+OBJECTIVES: dict[str, Objective] = {"elbo": elbo, "iwae": iwae}
+
+
+def find_objective(objective: str | Objective, beta: object) -> Objective:
+    """The objective of that name, or one of one's own.
+
+    Raises:
+        ValueError: an unknown name, or a beta where the objective has none.
+    """
+    if callable(objective):
+        return objective
+    if inputs.one_of("objective", objective, OBJECTIVES) == "iwae" and beta != 1.0:
+        raise ValueError(
+            f"beta must be 1 with objective='iwae', not {beta!r}: it weights the KL term of an "
+            f"ELBO, and the importance-weighted bound has none"
+        )
+    return OBJECTIVES[objective]
 
 
 class Loss(nn.Module):
     """The sums over a batch of the objective and of its ELBO's two terms, in nats.
 
-    Args:
-        model: the VAE.
-        objective: ``"elbo"`` (reconstruction − beta · kl), ``"iwae"`` (the bound with as many
-            samples as the noise has; beta must be 1), or ``f(model, x, eps)``, which returns what
-            to maximize, one value per example [B] or an ``Elbo``; eps is noise [L, B, J], which
-            every function of ``objectives`` takes as its ``rng``.
-        precision: ``"bf16"`` runs the networks' matrix products in bfloat16 and everything else,
-            the parameters above all, in float32.
+    The objective is a function f(model, x, eps=eps) of examples [B, D] and noise [L, B, J], as
+    those of ``objectives`` are. It returns what to maximize, one value per example [B]; an
+    ``Elbo``, of which reconstruction − beta · kl is maximized; or a value and an ``Elbo``.
     """
 
-    def __init__(self, model: VAE, objective: Objective, precision: str) -> None:
+    def __init__(self, model: VAE, objective: Objective) -> None:
         super().__init__()
-        self.model, self.objective, self.precision = model, objective, precision
+        self.model, self.objective = model, objective
 
     def forward(self, x: Tensor, eps: Tensor, beta: Tensor) -> tuple[Tensor, Tensor | None]:
         """(objective, [reconstruction, kl] without gradient or None), summed over the batch."""
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-            value, terms = self._value(x, eps, beta)
-        if terms is None:
-            return value.sum(), None
-        return value.sum(), torch.stack([terms.reconstruction.sum(), terms.kl.sum()]).detach()
-
-    def _value(self, x: Tensor, eps: Tensor, beta: Tensor) -> tuple[Tensor, Elbo | None]:
-        if self.objective == "iwae":
-            return iwae_terms(self.model, x, len(eps), eps)
-        if self.objective == "elbo":
-            terms: Tensor | Elbo = elbo_terms(self.model, x, len(eps), eps)
-        else:
-            assert callable(self.objective)
-            terms = self.objective(self.model, x, eps)
-        value = terms.weighted(beta) if isinstance(terms, Elbo) else terms
+        found = self.objective(self.model, x, eps=eps)
+        terms = found if isinstance(found, Elbo) else None
+        if isinstance(found, tuple):
+            found, terms = found
+        value = found.weighted(beta) if isinstance(found, Elbo) else found
         if value.shape != x.shape[:1]:
             raise ValueError(
                 f"the objective must return one value per example, shape [{len(x)}], not "
                 f"{list(value.shape)}: fit takes the mean itself"
             )
-        return value, terms if isinstance(terms, Elbo) else None
+        if terms is None:
+            return value.sum(), None
+        return value.sum(), torch.stack([terms.reconstruction.sum(), terms.kl.sum()]).detach()
 
 
-def check_objective(objective: object, beta: object, precision: object) -> None:
-    """Refuses what :class:`Loss` does not know.
+class Sums(NamedTuple):
+    """What a step found, summed over so many examples: the objective, and [reconstruction, kl]."""
 
-    Raises:
-        ValueError: an unknown name, or a beta where the objective has none.
-    """
-    if not callable(objective):
-        inputs.one_of("objective", objective, OBJECTIVES)
-    if objective == "iwae" and beta != 1.0:
-        raise ValueError(
-            f"beta must be 1 with objective='iwae', not {beta!r}: it weights the KL term of an "
-            f"ELBO, and the importance-weighted bound has none"
-        )
-    inputs.one_of("precision", precision, PRECISIONS)
+    objective: Tensor
+    terms: Tensor | None
+    examples: int
 
 
-Step = Callable[[Tensor, Tensor, Tensor], "tuple[Tensor, Tensor | None]"]
-
-
-def prepared(
-    loss: Loss, size: int | None, rng: torch.Generator, compile: bool, workers: Workers | None
-) -> Step:
-    """The loss as the loop calls it: spread over the workers, compiled, or as it is.
+class Step:
+    """Computes the gradient of the mean objective of a batch, over all processes.
 
     Args:
         loss: the loss.
         size: examples in a batch of full size; that of the first batch if it is None.
-        rng: the generator of the run. It decides what layers of one's own draw that take no
-            generator, such as dropout; a model that ``VAE.mlp`` built has none.
+        seed: decides, with the number of the step, what layers draw that take no generator, such
+            as dropout.
         compile: runs batches of full size through torch.compile. Others, such as the smaller last
             one of an epoch, run as they are, since every new shape would be compiled anew.
-        workers: this process among several.
+        workers: this process among all.
     """
-    whole = loss if workers is None else workers.share(loss)
-    step = _compiled(whole, size, workers) if compile else whole
-    if loss.model.settings is not None:
-        return step
-    rank = 0 if workers is None else workers.rank
 
-    def seeded(x: Tensor, eps: Tensor, beta: Tensor) -> tuple[Tensor, Tensor | None]:
-        copied = torch.Generator(rng.device)  # what the run draws next stays as it was
-        copied.set_state(rng.get_state())
-        seed = int(torch.randint(2**62, (), generator=copied, device=rng.device))
-        with forked_seed(seed + rank, x.device):
-            return step(x, eps, beta)
+    def __init__(
+        self, loss: Loss, size: int | None, seed: int, compile: bool, workers: Workers
+    ) -> None:
+        self.size, self.seed, self.workers = size, seed, workers
+        self.model = loss.model
+        self.loss = workers.share(loss)
+        self.compiled = torch.compile(self.loss, dynamic=False) if compile else None
 
-    return seeded
+    def __call__(self, number: int, x: Tensor, eps: Tensor, beta: float) -> Sums:
+        """The sums over this process's part of the whole batch x [B, D] with noise eps [L, B, J];
+        the gradient is left in the parameters."""
+        self.size = self.size or len(x)
+        full = self.compiled is not None and len(x) == self.size
+        loss = self.compiled if full else self.loss
+        workers, scale = self.workers, self.workers.scale(len(x))
+        part, noise = workers.part(x), workers.part(eps, dim=1)
+        weight = torch.tensor(beta, device=x.device)
+        with self._surroundings(number, counted=scale > 0):
+            value, terms = loss(part, noise, weight)
+        (-scale * value).backward()
+        return Sums(value.detach(), terms, len(part) if scale else 0)
 
-
-def _compiled(whole: nn.Module, size: int | None, workers: Workers | None) -> Step:
-    fast = torch.compile(whole, dynamic=False)
-    if size is not None and workers is not None:
-        size = len(workers.part(torch.empty(size)))
-
-    def step(x: Tensor, eps: Tensor, beta: Tensor) -> tuple[Tensor, Tensor | None]:
-        nonlocal size
-        size = size or len(x)
-        return fast(x, eps, beta) if len(x) == size else whole(x, eps, beta)
-
-    return step
+    @contextmanager
+    def _surroundings(self, number: int, counted: bool) -> Iterator[None]:
+        """A seed for every step and process; the data were checked before; the whole batch's mean
+        is that over all processes."""
+        seed = hash((self.seed, number, self.workers.rank)) % 2**63
+        self.model.checks_data = False
+        try:
+            with forked_seed(seed, self.model.device), spread_over(self.workers, counted):
+                yield
+        finally:
+            self.model.checks_data = True

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from vae_tutorial import families
 from vae_tutorial.model import VAE
 
 ACTIVATIONS: dict[type[nn.Module], str] = {
@@ -19,7 +20,6 @@ ACTIVATIONS: dict[type[nn.Module], str] = {
     nn.Softplus: "softplus",
     nn.Sigmoid: "sigmoid",
 }
-HEADS = {"logits": "sigmoid", "mu": "identity"}  # the head that holds the image, and its link
 PROBES = [[0.0, 0.0], [1.5, -0.5], [-2.0, 2.0]]
 
 
@@ -44,7 +44,7 @@ def decoder_layers(model: VAE) -> list[Layer]:
         ValueError: the decoder is no MLP of the known layers, or computes something else.
     """
     layers: list[Layer] = []
-    for module in _modules(model.decoder):
+    for module in _modules(model):
         if isinstance(module, nn.Linear):
             bias = torch.zeros(module.out_features) if module.bias is None else module.bias
             layers.append(Layer(_array(module.weight), _array(bias), "identity"))
@@ -56,6 +56,7 @@ def decoder_layers(model: VAE) -> list[Layer]:
                 f"the decoder has a {type(module).__name__} layer here, which the explorer cannot "
                 f"compute in the browser; it knows Linear layers, each followed by one of {known}"
             )
+    layers = _with_link(model, layers)
     _compare(model, layers)
     return layers
 
@@ -83,17 +84,23 @@ def forward(layers: list[Layer], z: NDArray[np.float32]) -> NDArray[np.float32]:
     return h
 
 
-def _modules(decoder: nn.Module) -> list[nn.Module]:
-    """The decoder's layers in the order of computation: a body, then the head of the image."""
-    body = getattr(decoder, "body", None)
-    for name, link in HEADS.items():
-        head = getattr(decoder, name, None)
-        if isinstance(body, nn.Sequential) and isinstance(head, nn.Linear):
-            return [*body, head, nn.Sigmoid() if link == "sigmoid" else nn.Identity()]
+def _modules(model: VAE) -> list[nn.Module]:
+    """The decoder's layers in the order of computation."""
+    if isinstance(model.decoder, nn.Sequential):
+        return [*model.decoder]
     raise ValueError(
-        f"the explorer shows MLP decoders with a Sequential `body` and a Linear head `logits` or "
-        f"`mu`, as VAE.mlp builds them, not {type(decoder).__name__}"
+        f"the explorer shows decoders that are an nn.Sequential, as VAE.mlp builds them, not "
+        f"{type(model.decoder).__name__}"
     )
+
+
+def _with_link(model: VAE, layers: list[Layer]) -> list[Layer]:
+    """The layers up to the mean image: of a Bernoulli the sigmoid of the last outputs, of a
+    Gaussian the first of them."""
+    last, dim = layers[-1], model.data_dim()
+    if isinstance(model.likelihood, families.Bernoulli) and last.activation == "identity":
+        return [*layers[:-1], Layer(last.weight, last.bias, "sigmoid")]
+    return [*layers[:-1], Layer(last.weight[:dim], last.bias[:dim], last.activation)]
 
 
 def _array(values: torch.Tensor) -> NDArray[np.float32]:
@@ -103,7 +110,7 @@ def _array(values: torch.Tensor) -> NDArray[np.float32]:
 def _compare(model: VAE, layers: list[Layer]) -> None:
     """Refuses a decoder whose forward pass is not the chain of its layers."""
     with torch.no_grad():
-        z = torch.tensor(PROBES, device=next(model.parameters()).device)
+        z = torch.tensor(PROBES, device=model.device)
         mean = _array(model.decode(z).mean)
     found = forward(layers, np.asarray(PROBES, np.float32))
     if found.shape != mean.shape or not np.allclose(found, mean, atol=1e-3):

@@ -15,13 +15,13 @@ import pytest
 from disks import run_on_a_small_disk
 
 from vae_tutorial import data
-from vae_tutorial.data import formats, sources
+from vae_tutorial.data import CATALOG, fetching, formats
 
 CONTENT = bytes(range(256)) * 2000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 FETCH = """
-from vae_tutorial.data import sources
-wanted = sources.File("group/name", "{sha256}", {size}, ("{url}",))
+from vae_tutorial.data import fetching
+wanted = [fetching.File("group/name", {size}, "{sha256}", ("{url}",))]
 """
 
 
@@ -73,7 +73,13 @@ def publisher(monkeypatch, tmp_path):
 
 
 def file(*urls):
-    return sources.File("group/name", SHA256, len(CONTENT), urls)
+    return fetching.File("group/name", len(CONTENT), SHA256, urls)
+
+
+def content(wanted):
+    """Of one file."""
+    (found,) = fetching.contents([wanted])
+    return found
 
 
 def script(url, then):
@@ -88,7 +94,7 @@ def files_in(folder):
 @pytest.mark.parametrize("kind", ["plain", "packed"])
 def test_a_file_is_fetched_once_and_then_cached(publisher, kind):
     for _ in range(2):
-        assert sources.content(file(f"{publisher}/{kind}/name")) == CONTENT
+        assert content(file(f"{publisher}/{kind}/name")) == CONTENT
     assert Publisher.requests == [kind]
 
 
@@ -103,15 +109,15 @@ def test_a_file_is_fetched_once_and_then_cached(publisher, kind):
 )
 def test_a_bad_publisher_leaves_nothing_and_the_next_one_serves(publisher, kind, reason, tmp_path):
     with pytest.raises(FileNotFoundError, match=rf"\(127.0.0.1:\d+: {reason}\): put name "):
-        sources.content(file(f"{publisher}/{kind}/name"))
+        content(file(f"{publisher}/{kind}/name"))
     assert files_in(tmp_path) == []
     both = file(f"{publisher}/{kind}/name", f"{publisher}/plain/name")
-    assert sources.content(both) == CONTENT and Publisher.requests == [kind, kind, "plain"]
+    assert content(both) == CONTENT and Publisher.requests == [kind, kind, "plain"]
 
 
 def test_no_network_says_what_to_put_where_in_one_sentence(publisher):
     with pytest.raises(FileNotFoundError) as caught:
-        sources.content(file("http://127.0.0.1:9/name"))
+        content(file("http://127.0.0.1:9/name"))
     assert str(caught.value) == (
         "name is not here and could not be downloaded (127.0.0.1:9: no connection): put name "
         "(plain, .gz or .xz) into a folder named group, and set the environment variable "
@@ -122,14 +128,13 @@ def test_no_network_says_what_to_put_where_in_one_sentence(publisher):
 def test_no_network_names_all_that_is_missing_at_once(publisher, tmp_path, monkeypatch):
     """Of three files one lies in the folder and one in the cache."""
     names = ("mine", "cached", "one", "two")
-    files = tuple(sources.File(f"group/{n}", SHA256, len(CONTENT)) for n in names)
-    monkeypatch.setitem(sources.SOURCES, "some", sources.Source("", "", "", files))
+    files = tuple(fetching.File(f"group/{n}", len(CONTENT), SHA256) for n in names)
     monkeypatch.setenv("VAE_TUTORIAL_DATA", str(tmp_path / "data"))
     for name, place in (("mine.gz", "data"), ("cached", "cache")):
         (tmp_path / place / "group").mkdir(parents=True)
         (tmp_path / place / "group" / name).write_bytes(CONTENT)
     with pytest.raises(FileNotFoundError) as caught:
-        sources.content(files[2])
+        fetching.contents(files)
     words = str(caught.value)
     assert "(no address): put one and two (plain, .gz or .xz) into a folder named group" in words
     assert words.endswith(f"that holds group; it is {tmp_path / 'data'} now")
@@ -138,7 +143,7 @@ def test_no_network_names_all_that_is_missing_at_once(publisher, tmp_path, monke
 def test_a_fetch_says_what_it_fetches_and_from_where(publisher, caplog):
     pooch.get_logger().addHandler(caplog.handler)
     for _ in range(2):
-        sources.content(file(f"{publisher}/plain/name"))
+        content(file(f"{publisher}/plain/name"))
     pooch.get_logger().removeHandler(caplog.handler)
     host = publisher.removeprefix("http://")
     assert caplog.messages == [f"Fetching name (0.5 MB unpacked) from {host}"]
@@ -147,16 +152,16 @@ def test_a_fetch_says_what_it_fetches_and_from_where(publisher, caplog):
 @pytest.mark.parametrize("kind", ["slow", "silent"])
 def test_a_publisher_that_says_nothing_more_is_given_up(publisher, kind, monkeypatch, tmp_path):
     """It would break off by itself, which is another reason."""
-    monkeypatch.setattr(sources, "TIMEOUT", 0.5)
+    monkeypatch.setattr(fetching, "TIMEOUT", 0.5)
     with pytest.raises(FileNotFoundError, match=r": no answer in 0.5 seconds\)"):
-        sources.content(file(f"{publisher}/{kind}/name"))
+        content(file(f"{publisher}/{kind}/name"))
     assert files_in(tmp_path) == []
 
 
 def test_kill_9_in_the_middle_of_a_download_leaves_no_half_file(publisher, tmp_path, monkeypatch):
     (tmp_path / "tmp").mkdir()
     monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
-    code = script(f"{publisher}/slow/name", "sources.content(wanted)")
+    code = script(f"{publisher}/slow/name", "fetching.contents(wanted)")
     process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
     while not Publisher.requests:  # until the transfer has begun
         assert process.poll() is None
@@ -165,13 +170,13 @@ def test_kill_9_in_the_middle_of_a_download_leaves_no_half_file(publisher, tmp_p
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
     assert files_in(tmp_path) == []
-    assert sources.content(file(f"{publisher}/plain/name")) == CONTENT
+    assert content(file(f"{publisher}/plain/name")) == CONTENT
 
 
 def test_two_processes_at_once_both_get_it(publisher, tmp_path):
     code = script(
         f"{publisher}/together/name",
-        "import hashlib\nprint(hashlib.sha256(sources.content(wanted)).hexdigest())",
+        "import hashlib\nprint(hashlib.sha256(fetching.contents(wanted)[0]).hexdigest())",
     )
     processes = [
         subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
@@ -180,7 +185,7 @@ def test_two_processes_at_once_both_get_it(publisher, tmp_path):
     said = [process.communicate(timeout=120)[0].strip() for process in processes]
     assert said == [SHA256] * 2 and Publisher.requests == ["together"] * 2
     assert files_in(tmp_path) == ["cache/group/name"]
-    assert sources.content(file()) == CONTENT  # needs no address any more
+    assert content(file()) == CONTENT  # needs no address any more
 
 
 def test_a_full_disk_is_said_and_holds_no_half_file(publisher, tmp_path):
@@ -188,7 +193,7 @@ def test_a_full_disk_is_said_and_holds_no_half_file(publisher, tmp_path):
     then = f"""
 from pathlib import Path
 try:
-    sources.content(wanted)
+    fetching.contents(wanted)
 except OSError as error:
     print(error)
 print([p.name for p in Path("{tmp_path}/cache").rglob("*") if p.is_file()])
@@ -201,9 +206,9 @@ print([p.name for p in Path("{tmp_path}/cache").rglob("*") if p.is_file()])
 
 def test_a_damaged_cache_is_fetched_again(publisher, tmp_path):
     wanted = file(f"{publisher}/plain/name")
-    sources.content(wanted)
+    content(wanted)
     (tmp_path / "cache" / "group" / "name").write_bytes(CONTENT[:-1])
-    assert sources.content(wanted) == CONTENT and Publisher.requests == ["plain", "plain"]
+    assert content(wanted) == CONTENT and Publisher.requests == ["plain", "plain"]
 
 
 def test_a_cache_that_cannot_be_written_is_said_before_the_transfer(publisher, tmp_path):
@@ -211,7 +216,7 @@ def test_a_cache_that_cannot_be_written_is_said_before_the_transfer(publisher, t
     with pytest.raises(
         OSError, match=r"/name cannot be written .*VAE_TUTORIAL_CACHE; or .*VAE_TUTORIAL_DATA$"
     ):
-        sources.content(file(f"{publisher}/plain/name"))
+        content(file(f"{publisher}/plain/name"))
     assert Publisher.requests == []
 
 
@@ -225,32 +230,44 @@ def test_your_own_folder_comes_first_however_files_are_packed(
     (tmp_path / "group").mkdir()
     mine = tmp_path / "group" / f"name{ending}"
     mine.write_bytes(pack(CONTENT))
-    assert sources.content(file(f"{publisher}/plain/name")) == CONTENT
+    assert content(file(f"{publisher}/plain/name")) == CONTENT
     assert Publisher.requests == [] and not (tmp_path / "cache").exists()
     mine.write_bytes(pack(CONTENT[:-1]))
     with pytest.raises(ValueError, match=r"is not the published file .*SHA-256 differs"):
-        sources.content(file(f"{publisher}/plain/name"))
+        content(file(f"{publisher}/plain/name"))
 
 
-def test_every_source_says_who_made_it_and_where_it_is_published():
-    assert sources.SOURCES.keys() == data._LOADERS.keys()
-    for name, source in sources.SOURCES.items():
-        assert source.license and source.citation and source.title
-        assert bool(source.files) == (name != "digits")
-        for wanted in source.files:
+def test_a_file_is_placed_where_it_is_found_first(publisher, tmp_path, monkeypatch):
+    wanted = file(f"{publisher}/plain/name")
+    assert fetching.place_of(wanted) is None
+    content(wanted)
+    assert fetching.place_of(wanted) == tmp_path / "cache" / "group" / "name"
+    (tmp_path / "group").mkdir()
+    (tmp_path / "group" / "name.xz").write_bytes(lzma.compress(CONTENT))
+    monkeypatch.setenv("VAE_TUTORIAL_DATA", str(tmp_path))
+    assert fetching.place_of(wanted) == tmp_path / "group" / "name.xz"
+
+
+def test_every_record_says_who_made_it_and_where_it_is_published():
+    for name, record in CATALOG.items():
+        assert record.name == name and record.license and record.citation and record.title
+        assert bool(record.files) == (name != "digits")
+        for wanted in record.files:
             assert wanted.urls and len(wanted.sha256) == 64 and wanted.place.count("/") == 1
             assert len(wanted.urls) == len(set(wanted.urls)) >= (1 if "pf00" in name else 2)
-            assert all(
-                u.startswith(("https://", "http://www.cs.toronto.edu")) for u in wanted.urls
-            )
+            for url in wanted.urls:
+                assert url.startswith(("https://", "http://www.cs.toronto.edu"))
+                assert url.removesuffix(".gz").endswith(wanted.place.split("/")[1])
 
 
-def test_sizes_are_those_of_the_published_files(data_folder):
-    for source in sources.SOURCES.values():
-        for wanted in source.files:
-            if not wanted.place.endswith(".amat"):
-                assert len(sources.local(wanted)) == wanted.size
-    assert len(sources.local(sources.PACKED_BITS)) == sources.PACKED_BITS.size
+def test_sizes_and_places_are_those_of_the_published_files(data_folder):
+    for record in CATALOG.values():
+        files = (record.packed,) if record.packed else record.files
+        for wanted, raw in zip(files, fetching.contents(files), strict=True):
+            assert len(raw) == wanted.size and wanted.holds(raw)
+        assert [str(p).startswith(str(data_folder)) for p in record.places()] == [True] * len(
+            files
+        )
 
 
 def test_original_formats_are_read_too(data_folder, tmp_path, monkeypatch):
@@ -264,9 +281,7 @@ def test_original_formats_are_read_too(data_folder, tmp_path, monkeypatch):
         text[2 * 784 - 1 :: 2 * 784] = b"\n" * len(x)
         path = tmp_path / "binarized_mnist" / f"binarized_mnist_{part}.amat"
         path.write_bytes(text)
-        (wanted,) = (
-            f for f in sources.SOURCES["binarized_mnist"].files if f.place.endswith(path.name)
-        )
+        (wanted,) = (f for f in CATALOG["binarized_mnist"].files if f.place.endswith(path.name))
         assert wanted.size == len(text)
         assert (formats.amat(path.read_bytes(), path)[:9] == x[:9] - ord("0")).all()
     (tmp_path / "mnist").mkdir()
@@ -275,4 +290,6 @@ def test_original_formats_are_read_too(data_folder, tmp_path, monkeypatch):
     mnist = data.load("mnist", pixels="grey", device="cpu")
     monkeypatch.setenv("VAE_TUTORIAL_DATA", str(tmp_path))
     assert data.load("binarized_mnist", device="cpu").test.x.equal(packed.test.x)
+    texts = sorted((tmp_path / "binarized_mnist").glob("*.amat"))
+    assert sorted(CATALOG["binarized_mnist"].places()) == texts and len(texts) == 3
     assert data.load("mnist", pixels="grey", device="cpu").train.x.equal(mnist.train.x)

@@ -13,7 +13,7 @@ from vae_tutorial.training.saving import load_model, save_model
 
 @pytest.fixture
 def saved(tmp_path):
-    model = VAE.mlp(6, 3, hidden=(5, 4), decoder="gaussian_fixed", variance=0.3, device="cpu")
+    model = VAE.mlp(6, 3, hidden=(5, 4), likelihood="gaussian_fixed", variance=0.3, device="cpu")
     save_model(model, tmp_path / "model.safetensors")
     return model, tmp_path / "model.safetensors"
 
@@ -77,5 +77,14 @@ def test_truncated_foreign_and_tampered_files_are_refused(saved, tmp_path):
 def test_a_model_of_ones_own_modules_is_not_saved_silently_wrong(tmp_path):
     model = VAE.mlp(6, 2)
     own = VAE(model.encoder, model.decoder, 2)
-    with pytest.raises(ValueError, match="only a model built by VAE.mlp"):
+    with pytest.raises(ValueError, match="this model was not built by VAE.mlp"):
         save_model(own, tmp_path / "x")
+
+
+def test_a_model_that_was_edited_after_it_was_built_is_not_saved_with_a_wrong_recipe(tmp_path):
+    """Its tensors have the names and shapes of the recipe; its layers do not."""
+    model = VAE.mlp(6, 2, hidden=(4, 4))
+    model.encoder[1] = torch.nn.ReLU()
+    with pytest.raises(ValueError, match="is no longer as it was built by VAE.mlp"):
+        save_model(model, tmp_path / "x")
+    assert not (tmp_path / "x").exists()
