@@ -17,7 +17,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import Parameter
 
 from vae_tutorial.distributions import draw
 from vae_tutorial.families import Posterior
@@ -26,15 +25,27 @@ from vae_tutorial.objectives import elbo, iwae_bound, log_weights, sample_poster
 from vae_tutorial.randomness import RandomSource, as_generator
 from vae_tutorial.support import inputs
 
+__all__ = [
+    "WakeSleep",
+    "doubly_reparameterized",
+    "flat_gradient",
+    "iwae_pathwise",
+    "pathwise",
+    "score_function",
+    "score_function_with_baseline",
+    "wake_sleep",
+]
 
-def flat_gradient(objective: Tensor, parameters: Iterable[Parameter]) -> Tensor:
+
+def flat_gradient(objective: Tensor, parameters: Iterable[Tensor]) -> Tensor:
     """∂objective/∂parameters as one vector [P], parameter after parameter, each row by row; zero
     where the objective does not depend on a parameter.
 
     Raises:
-        ValueError: the objective is no scalar, or a parameter is frozen.
+        TypeError: parameters are no list of tensors: one parameter is ``[p]``.
+        ValueError: the objective is no scalar or has no gradient, or a parameter is frozen.
     """
-    parameters = list(parameters)
+    parameters = _tensors(parameters)
     if objective.dim() != 0:
         raise ValueError(
             f"objective must be a scalar, not of shape {list(objective.shape)}; "
@@ -47,8 +58,26 @@ def flat_gradient(objective: Tensor, parameters: Iterable[Parameter]) -> Tensor:
         )
     if not parameters:
         return objective.new_zeros(0)
+    if not objective.requires_grad:
+        raise ValueError(
+            "objective has no gradient: no parameter is in it, or it was computed under "
+            "torch.no_grad(); compute it where gradients are recorded"
+        )
     gradients = torch.autograd.grad(objective, parameters, materialize_grads=True)
     return torch.cat([g.flatten() for g in gradients])
+
+
+def _tensors(parameters: Iterable[Tensor]) -> list[Tensor]:
+    """The parameters as a list; a single one is no list of its rows, which have no gradient."""
+    single = isinstance(parameters, Tensor) or not isinstance(parameters, Iterable)
+    found = [parameters] if single else list(parameters)
+    wrong = found if single else [p for p in found if not isinstance(p, Tensor)]
+    if wrong:
+        raise TypeError(
+            f"parameters must be a list of tensors, not {'' if single else 'of '}"
+            f"{type(wrong[0]).__name__}; one is [p], those of a module [*module.parameters()]"
+        )
+    return found
 
 
 def score_function(

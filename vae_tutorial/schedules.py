@@ -17,6 +17,8 @@ from vae_tutorial.support import inputs
 
 Schedule = Callable[[float], float]
 
+__all__ = ["Schedule", "constant", "cyclical", "linear_warmup", "sigmoid", "staircase"]
+
 
 def constant(beta: float = 1.0) -> Schedule:
     """beta at all times; values above 1 give the beta-VAE (Higgins et al. 2017)."""

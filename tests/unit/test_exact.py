@@ -17,6 +17,10 @@ def normal(*shape, seed=0):
     return torch.randn(*shape, dtype=torch.double, generator=torch.Generator().manual_seed(seed))
 
 
+def double(values):
+    return torch.tensor(values, dtype=torch.double)
+
+
 @pytest.fixture
 def model():
     noise = torch.tensor([0.3, 0.5, 1.2]).double()
@@ -179,14 +183,25 @@ def test_one_em_step_maximizes_the_expected_log_joint():
 @pytest.mark.parametrize(
     ("W", "mean", "noise", "words"),
     [
-        (torch.ones(3), torch.ones(3), torch.ones(3), r"not \[3\], \[3\] and \[3\]"),
-        (torch.ones(3, 2), torch.ones(2), torch.ones(2), r"\[D, J\]"),
-        (torch.ones(3, 2), torch.ones(3), torch.ones(1), r"\[D, J\]"),
-        (torch.ones(3, 2), torch.ones(3), torch.zeros(3), "positive variances.* smallest is 0"),
+        (torch.ones(3), torch.ones(3), torch.ones(3), r"W must have shape \[D, J\], .* \[3\]; "),
+        (torch.ones(3, 0), torch.ones(3), torch.ones(3), r"W must have shape .* not \[3, 0\]; "),
+        (torch.ones(3, 2), torch.ones(2), torch.ones(2), r"mean must .* \[D\], D = 3, .* \[2\]; "),
+        (
+            torch.ones(3, 2),
+            torch.ones(3),
+            torch.ones(1),
+            r"noise must .* \[D\], D = 3, .* \[1\]; ",
+        ),
+        (torch.ones(3, 2), torch.ones(3), torch.zeros(3), "positive variances.* smallest is 0; "),
+        (torch.ones(3, 2), torch.full((3,), math.nan), torch.ones(3), "mean holds NaN or inf"),
+        (torch.ones(3, 2).long(), torch.ones(3), torch.ones(3), "W must be torch.float32 or .*"),
+        (torch.ones(3, 2).half(), torch.ones(3), torch.ones(3), "W must be .* torch.float16 on"),
+        (torch.ones(3, 2), torch.ones(3).double(), torch.ones(3), "mean must be torch.float32 on"),
+        ([[1.0]], torch.ones(1), torch.ones(1), "W must be a torch.Tensor, not list; "),
     ],
 )
 def test_linear_gaussian_refuses_what_does_not_fit(W, mean, noise, words):
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises((TypeError, ValueError), match=f"^{words}|noise must hold {words}"):
         LinearGaussian(W, mean, noise)
 
 
@@ -251,8 +266,20 @@ def test_mixture_em_climbs_and_is_scikit_learns(mixture):
 
 def test_mixture_refuses_what_does_not_fit(mixture):
     w, m, c = mixture.weights, mixture.means, mixture.covariances
-    for bad in [(w[:2], m, c), (w, m[:, :1], c), (w, m[0], c), (w, m, c[:2])]:
-        with pytest.raises(ValueError, match=r"shapes \[K\], \[K, D\] and \[K, D, D\]"):
+    for bad, words in [
+        ((w[:2], m, c), r"weights must have shape \[K\], K = 3, .* not \[2\]; "),
+        (
+            (w, m[:, :1], c),
+            r"covariances must have shape \[K, D, D\], K = 3, D = 1, .*\[3, 2, 2\]; ",
+        ),
+        ((w, m[0], c), r"means must have shape \[K, D\], .* not \[2\]; "),
+        ((w, m, c[:2]), r"covariances must have shape .* not \[2, 2, 2\]; "),
+        ((w, m, c - 3 * torch.eye(2)), r"symmetric and positive definite.* an eigenvalue of -"),
+        ((w, m, c + torch.ones(2, 2).triu(1)), "from its transpose by 1 and has an eigenvalue of"),
+        ((w, m / 0, c), "means holds NaN or infinite values; "),
+        ((w.float(), m, c), "weights must be torch.float64 on cpu, not torch.float32 on cpu; "),
+    ]:
+        with pytest.raises((TypeError, ValueError), match=words):
             GaussianMixture(*bad)
     for weights in (w * 2, torch.tensor([1.2, -0.4, 0.2]).double()):
         with pytest.raises(ValueError, match="positive with sum 1"):
@@ -272,3 +299,119 @@ def test_a_component_without_weight_is_refused(mixture):
     weights = torch.tensor([0.5, 0.5, 0.0], dtype=torch.double)
     with pytest.raises(ValueError, match=r"^weights must be positive"):
         GaussianMixture(weights, mixture.means, mixture.covariances)
+
+
+BAD_DATA = [
+    (X[:, :2], ValueError, r"^x must have shape \[B, D\], D = 3, .* not \[4, 2\]; reshape it"),
+    (
+        X[:, :1],
+        ValueError,
+        r"^x must have shape \[B, D\], D = 3, .* not \[4, 1\]; ",
+    ),  # no broadcast
+    (X[0], ValueError, r"^x must have shape \[B, D\], D = 3, .* not \[3\]; "),
+    (X[None], ValueError, r"^x must have shape \[B, D\], D = 3, .* not \[1, 4, 3\]; "),
+    (X[:0], ValueError, r"^x must have shape .*none of them 0, not \[0, 3\]; "),
+    (X / 0, ValueError, "^x holds NaN or infinite values; remove or repair them"),
+    (X.long(), TypeError, "^x must be torch.float64 on cpu, not torch.int64 on cpu; convert it"),
+    (X.float(), TypeError, "^x must be torch.float64 on cpu, not torch.float32 on cpu; "),
+    (X.tolist(), TypeError, "^x must be a torch.Tensor, not list; torch.as_tensor makes one"),
+]
+
+
+@pytest.mark.parametrize(("x", "error", "words"), BAD_DATA)
+def test_every_method_refuses_data_of_another_form(model, x, error, words):
+    q_mu, S = torch.zeros(4, 2).double(), torch.eye(2).double()
+    for method in ("log_evidence", "posterior", "best_diagonal", "best_elbo", "em_step"):
+        with pytest.raises(error, match=words):
+            getattr(model, method)(x)
+    with pytest.raises(error, match=words):
+        model.elbo(x, q_mu, S)
+    three = GaussianMixture(
+        double([0.4, 0.6]), normal(2, 3), torch.eye(3).double().expand(2, 3, 3)
+    )
+    for method in ("log_joint", "log_evidence", "responsibilities", "em_step"):
+        with pytest.raises(error, match=words):
+            getattr(three, method)(x)
+    with pytest.raises(error, match=words):
+        three.elbo(x, torch.full((4, 2), 0.5).double())
+
+
+@pytest.mark.parametrize(
+    ("q_mu", "S", "words"),
+    [
+        (
+            double([0.0, 0.0]),
+            torch.eye(2).double(),
+            r"^q_mu must have shape \[B, J\], B = 4, J = 2, ",
+        ),
+        (normal(1, 2), torch.eye(2).double(), r"^q_mu must have shape .* not \[1, 2\]; "),
+        (normal(4, 1), torch.eye(2).double(), r"^q_mu must have shape .* not \[4, 1\]; "),
+        (normal(4, 2).float(), torch.eye(2).double(), "^q_mu must be torch.float64 on cpu, not "),
+        (normal(4, 2), torch.eye(2), "^q_covariance must be torch.float64 on cpu, not "),
+        (
+            normal(4, 2),
+            torch.ones(4, 2).double(),
+            r"^q_covariance must have shape \[J, J\], J = 2, ",
+        ),
+        (
+            normal(4, 2),
+            torch.eye(2).double()[None],
+            r"^q_covariance must have shape \[B, J, J\], ",
+        ),
+        (normal(4, 2), double([1.0, 1.0]), r"^q_covariance must have shape .* not \[2\]; "),
+        (normal(4, 2), double([[1, 2], [2, 1]]), "an eigenvalue of -1; take the mean of the two"),
+        (normal(4, 2), double([[1, 0.5], [0, 1]]), "differs from its transpose by 0.5 and"),
+        (normal(4, 2), double([[1, 0], [0, 0]]), "^q_covariance must be symmetric and positive"),
+        (normal(4, 2), double([[math.inf, 0], [0, 1]]), "^q_covariance holds NaN or infinite"),
+    ],
+)
+def test_the_elbo_refuses_what_is_no_gaussian(model, q_mu, S, words):
+    with pytest.raises((TypeError, ValueError), match=words):
+        model.elbo(X, q_mu, S)
+
+
+@pytest.mark.parametrize(
+    ("q", "words"),
+    [
+        ([[0.0, 0.0, 0.0]] * 4, "^q must be at least 0 with sum 1, .* go from 0 to 0; divide by"),
+        ([[0.9, 0.3, -0.2]] * 4, "^q must be at least 0 with sum 1, but its smallest is -0.2 and"),
+        (
+            [[0.5, 0.5, 0.0]] * 3 + [[0.5, 0.6, 0.0]],
+            "its sums go from 1 to 1.1; divide by the sum",
+        ),
+        ([[0.2, 0.3, 0.5]], r"^q must have shape \[B, K\], B = 4, K = 3, .* not \[1, 3\]; "),
+        ([0.2, 0.3, 0.5], r"^q must have shape \[B, K\], B = 4, K = 3, .* not \[3\]; "),
+        ([[1.0]] * 4, r"^q must have shape \[B, K\], B = 4, K = 3, .* not \[4, 1\]; "),
+        ([[math.nan, 0.5, 0.5]] * 4, "^q holds NaN or infinite values; "),
+    ],
+)
+def test_the_mixtures_elbo_refuses_what_is_no_distribution(mixture, q, words):
+    with pytest.raises(ValueError, match=words):
+        mixture.elbo(X[:, :2], double(q))
+
+
+def test_the_mixtures_elbo_takes_a_q_that_leaves_components_out(mixture):
+    x = X[:, :2]
+    one = double([[0.0, 1.0, 0.0]]).expand(4, 3)
+    torch.testing.assert_close(mixture.elbo(x, one), mixture.log_joint(x)[:, 1])
+
+
+@pytest.mark.parametrize("latent_dim", [0, 3, -1, 1.0, True, "1", None])
+def test_ppca_refuses_what_is_no_number_of_dimensions(latent_dim):
+    with pytest.raises(ValueError, match="^latent_dim must be a whole number from 1 to D − 1 = 2"):
+        LinearGaussian.ppca(X, latent_dim)
+
+
+@pytest.mark.parametrize("x", [X[:1], X[:1].expand(5, 3), X[:2], X[:, :1] * torch.ones(3)])
+def test_ppca_refuses_data_that_leave_no_noise(x):
+    with pytest.raises(
+        ValueError, match=f"^x varies in no more than .* more than {len(x)} examples"
+    ):
+        LinearGaussian.ppca(x, 1)
+
+
+def test_a_component_that_collapses_is_refused_where_it_does(mixture):
+    x = torch.cat([X[:, :2], torch.full((1, 2), 1000.0).double()])
+    with pytest.raises(ValueError, match="^covariances must be symmetric and positive definite"):
+        for _ in range(20):
+            mixture = mixture.em_step(x)

@@ -96,6 +96,24 @@ def test_flat_gradient_refuses_what_has_none():
         flat_gradient(w * 2, [w])
     with pytest.raises(ValueError, match="a parameter is frozen"):
         flat_gradient(w.sum(), [w, frozen])
+    with pytest.raises(ValueError, match="objective has no gradient: .*; compute it where"):
+        flat_gradient(w.sum().detach(), [w])
+
+
+def test_flat_gradient_refuses_one_parameter_in_place_of_a_list():
+    layer = nn.Linear(2, 2)  # the rows of its weight would have gradient zero, in silence
+    for parameters, found in [
+        (layer.weight, "Parameter"),
+        (layer.weight[0], "Tensor"),
+        (layer, "Linear"),
+        (layer.parameters, "method"),
+        (nn.Sequential(layer), "of Linear"),
+        (layer.state_dict(), "of str"),
+        (None, "NoneType"),
+    ]:
+        with pytest.raises(TypeError, match=f"a list of tensors, not {found}; one is"):
+            flat_gradient((layer.weight**2).sum(), parameters)
+    assert flat_gradient((layer.weight**2).sum(), (layer.weight,)).shape == (4,)
 
 
 # --- ∇ELBO

@@ -27,9 +27,12 @@ def double(values):
 
 
 def test_it_imports_nothing_of_the_package():
-    nodes = ast.walk(ast.parse(Path(mean_field.__file__).read_text(encoding="utf-8")))
-    names = [n.module for n in nodes if isinstance(n, ast.ImportFrom)]
-    assert names and not any(name is None or name.startswith("vae_tutorial") for name in names)
+    for file in Path(mean_field.__file__).parent.glob("*.py"):
+        nodes = ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        names = [n.module for n in nodes if isinstance(n, ast.ImportFrom)]
+        own = [name.startswith("vae_tutorial.mean_field") for name in names]
+        theirs = [name.startswith("vae_tutorial") for name in names]
+        assert names and own == theirs
 
 
 # --- a correlated Gaussian
@@ -114,10 +117,13 @@ def test_gaussian_exact_variances_are_not_the_maximum():
 @pytest.mark.parametrize(
     ("mean", "precision", "words"),
     [
-        ([0.0, 0.0], [[1.0]], r"\[J\] and \[J, J\], not \[2\] and \[1, 1\]"),
-        ([[0.0]], [[1.0]], r"not \[1, 1\] and \[1, 1\]"),
-        ([0.0, 0.0], [[1.0, 0.5], [0.2, 1.0]], "symmetric and positive definite"),
-        ([0.0, 0.0], [[1.0, 2.0], [2.0, 1.0]], "symmetric and positive definite"),
+        ([0.0, 0.0], [[1.0]], r"^precision must have shape \[J, J\], J = 2, .* not \[1, 1\]; "),
+        ([[0.0]], [[1.0]], r"^mean must have shape \[J\], .* not \[1, 1\]; "),
+        ([], [[]], r"^mean must have shape \[J\], and none of them 0, not \[0\]; "),
+        ([math.nan, 0.0], [[1.0, 0.0], [0.0, 1.0]], "^mean holds NaN or infinite values; "),
+        ([0.0], [[math.inf]], "^precision holds NaN or infinite values; "),
+        ([0.0, 0.0], [[1.0, 0.5], [0.2, 1.0]], "symmetric .* from its transpose by 0.3 and"),
+        ([0.0, 0.0], [[1.0, 2.0], [2.0, 1.0]], "positive definite.* an eigenvalue of -1; it is"),
     ],
 )
 def test_gaussian_refuses_what_is_no_precision(mean, precision, words):
@@ -231,6 +237,85 @@ def test_normal_gamma_starts_at_the_prior():
     assert (q.m, q.precision, q.a, q.b) == (2.0, 2.0, 4.0, 6.0)
     standard = NormalGamma()
     assert (standard.m0, standard.k0, standard.a0, standard.b0) == (0, 1, 1, 1)
+
+
+INFINITE = double([0.0, math.inf])
+NOTHING = double([])
+
+
+@pytest.mark.parametrize(
+    ("m", "variances", "error", "words"),
+    [
+        (0.0, double([1.0] * 3), TypeError, "^m must be a torch.Tensor, not float; "),
+        (
+            double([0.0]),
+            double([1.0] * 3),
+            ValueError,
+            r"^m must have shape \[J\], J = 3, .*\[1\]",
+        ),
+        (
+            torch.zeros(3),
+            double([1.0] * 3),
+            TypeError,
+            "^m must be torch.float64 .*float32 on cpu; ",
+        ),
+        (
+            double([0.0] * 3),
+            torch.ones(3).long(),
+            TypeError,
+            "^variances must be .*int64 on cpu; ",
+        ),
+        (
+            double([0.0] * 3),
+            double([1.0]),
+            ValueError,
+            r"^variances must have shape .* not \[1\]; ",
+        ),
+        (double([0.0] * 3), double([1, 0, 1]), ValueError, "positive, but the smallest is 0; a"),
+        (double([0.0] * 3), double([1, 1, math.nan]), ValueError, "^variances holds NaN"),
+    ],
+)
+def test_gaussian_elbo_and_sweep_refuse_what_is_no_factor(m, variances, error, words):
+    with pytest.raises(error, match=words):
+        TARGET.elbo(m, variances)
+    if "^m " in words:
+        with pytest.raises(error, match=words):
+            TARGET.sweep(m)
+
+
+@pytest.mark.parametrize("method", ["update_mu", "update_tau", "sweep", "elbo"])
+@pytest.mark.parametrize(
+    ("x", "error", "words"),
+    [
+        ([1.0, 2.0], TypeError, "^x must be a torch.Tensor, not list; torch.as_tensor makes one"),
+        (torch.zeros(5, 2), ValueError, r"^x must have shape \[N\], .* not \[5, 2\]; reshape it"),
+        (NOTHING, ValueError, r"^x must have shape \[N\], and none of them 0, not \[0\]; "),
+        (INFINITE, ValueError, "^x holds NaN or infinite values; remove or repair them"),
+        (torch.arange(3), TypeError, "^x must be torch.float32 or torch.float64, not torch.int64"),
+    ],
+)
+def test_normal_gamma_refuses_what_is_no_row_of_numbers(method, x, error, words):
+    with pytest.raises(error, match=words):
+        getattr(MODEL, method)(x, MODEL.prior())
+    for exact in (MODEL.log_evidence, MODEL.posterior):
+        with pytest.raises(error, match=words):
+            exact(x)
+
+
+@pytest.mark.parametrize("name", ["m", "precision", "a", "b"])
+@pytest.mark.parametrize("value", [math.nan, -math.inf, None, True])
+def test_factors_hold_finite_numbers(name, value):
+    with pytest.raises(ValueError, match=f"^{name} must be a finite number.*, not {value}; "):
+        replace(MODEL.prior(), **{name: value})
+    if name != "m":
+        with pytest.raises(ValueError, match=f"^{name} must be a finite number above 0, not 0"):
+            replace(MODEL.prior(), **{name: 0})
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, "0"])
+def test_normal_gamma_refuses_a_prior_mean_that_is_no_number(value):
+    with pytest.raises(ValueError, match="^m0 must be a finite number, not "):
+        NormalGamma(m0=value)
 
 
 @pytest.mark.parametrize("name", ["k0", "a0", "b0"])
@@ -366,8 +451,10 @@ def test_logistic_without_data_stays_at_the_prior():
 @pytest.mark.parametrize(
     ("x", "y", "variance", "words"),
     [
-        ([[1.0]], [1.0, 0.0], 1.0, r"\[N, J\] and \[N\], not \[1, 1\] and \[2\]"),
-        ([1.0], [1.0], 1.0, r"not \[1\] and \[1\]"),
+        ([[1.0]], [1.0, 0.0], 1.0, r"^y must have shape \[N\], N = 1, .* not \[2\]; "),
+        ([1.0], [1.0], 1.0, r"^x must have shape \[N, J\], .* not \[1\]; "),
+        ([[], []], [1.0, 0.0], 1.0, r"^x must have shape \[N, J\], .* not \[2, 0\]; "),
+        ([[math.nan]], [1.0], 1.0, "^x holds NaN or infinite values; "),
         ([[1.0]], [0.5], 1.0, "y must hold only 0 and 1"),
         ([[1.0]], [1.0], 0.0, "prior_variance must be a finite number above 0, not 0.0"),
         ([[1.0]], [1.0], math.nan, "not nan"),
@@ -377,3 +464,36 @@ def test_logistic_without_data_stays_at_the_prior():
 def test_logistic_refuses_bad_data(x, y, variance, words):
     with pytest.raises(ValueError, match=words):
         LogisticRegression(double(x), double(y), variance)
+
+
+@pytest.mark.parametrize("method", ["elbo", "sweep"])
+@pytest.mark.parametrize(
+    ("m", "v", "error", "words"),
+    [
+        (
+            double([0.0]),
+            double([1.0, 1.0]),
+            ValueError,
+            r"^m must have shape \[J\], J = 2, .*\[1\]; ",
+        ),
+        (
+            double([0.0, 0.0]),
+            double(1.0),
+            ValueError,
+            r"^v must have shape \[J\], J = 2, .* \[\]; ",
+        ),
+        (torch.zeros(2), double([1.0, 1.0]), TypeError, "^m must be torch.float64 on cpu, not "),
+        (double([0.0, math.nan]), double([1.0, 1.0]), ValueError, "^m holds NaN or infinite"),
+        (double([0.0, 0.0]), double([1.0, -1.0]), ValueError, "^v must be positive, .* is -1; "),
+    ],
+)
+def test_logistic_elbo_and_sweep_refuse_what_is_no_factor(method, m, v, error, words):
+    with pytest.raises(error, match=words):
+        getattr(TWO, method)(m, v)
+
+
+def test_logistic_refuses_outcomes_of_another_type():
+    with pytest.raises(
+        TypeError, match="^y must be torch.float64 on cpu, not torch.int64 on cpu; "
+    ):
+        LogisticRegression(torch.ones(1, 1).double(), torch.ones(1).long())

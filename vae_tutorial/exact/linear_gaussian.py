@@ -1,12 +1,4 @@
-"""Models whose answers are known in closed form: the truth that estimators are scored against.
-
-``LinearGaussian`` (factor analysis, probabilistic PCA) has a Gaussian posterior and
-``GaussianMixture`` a discrete one; both know log p(x), the ELBO of any q, and EM. This module
-imports nothing of the package, so that an estimator and its truth cannot share a mistake. Double
-precision is kept.
-
-Shapes: B examples x [B, D], J latent dimensions, K components.
-"""
+"""A Gaussian latent variable, seen through a linear map and noise: factor analysis."""
 
 from __future__ import annotations
 
@@ -16,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 from torch.distributions import MultivariateNormal
+
+from vae_tutorial.exact import _doors
 
 LOG_2PI = math.log(2 * math.pi)
 
@@ -31,7 +25,8 @@ class LinearGaussian:
         noise: variances, [D], all positive.
 
     Raises:
-        ValueError: the shapes do not fit, or a noise variance is not positive.
+        TypeError, ValueError: the shapes or dtypes do not fit, or a noise variance is not
+            positive.
 
     Source: Bishop (2006), section 12.2.
     """
@@ -41,19 +36,16 @@ class LinearGaussian:
     noise: Tensor
 
     def __post_init__(self) -> None:
-        if (
-            self.W.dim() != 2
-            or self.mean.shape != self.noise.shape
-            or (self.mean.shape != self.W.shape[:1])
-        ):
+        W = _doors.tensor("W", self.W, "D J")
+        _doors.tensor("mean", self.mean, "D", W, D=len(W))
+        if not bool((_doors.tensor("noise", self.noise, "D", W, D=len(W)) > 0).all()):
             raise ValueError(
-                f"W, mean and noise must have shapes [D, J], [D] and [D], not "
-                f"{list(self.W.shape)}, {list(self.mean.shape)} and {list(self.noise.shape)}"
+                f"noise must hold positive variances, but its smallest is {self.noise.min():g}; "
+                f"leave out the values of x that have none"
             )
-        if not bool((self.noise > 0).all()):
-            raise ValueError(
-                f"noise must hold positive variances, but its smallest is {self.noise.min():g}"
-            )
+
+    def _data(self, x: object) -> Tensor:
+        return _doors.tensor("x", x, "B D", self.W, D=len(self.W))
 
     @property
     def covariance(self) -> Tensor:
@@ -68,12 +60,12 @@ class LinearGaussian:
 
     def log_evidence(self, x: Tensor) -> Tensor:
         """log p(x) = log N(x; mean, C), [B]."""
-        return MultivariateNormal(self.mean, self.covariance).log_prob(x)
+        return MultivariateNormal(self.mean, self.covariance).log_prob(self._data(x))
 
     def posterior(self, x: Tensor) -> MultivariateNormal:
         """p(z|x) = N(Λ⁻¹ Wᵀ diag(noise)⁻¹ (x − mean), Λ⁻¹), batch shape [B], event shape [J]."""
         precision = self.posterior_precision
-        projected = (x - self.mean) @ (self.W / self.noise[:, None])  # [B, J]
+        projected = (self._data(x) - self.mean) @ (self.W / self.noise[:, None])  # [B, J]
         mu = torch.linalg.solve(precision, projected.T).T
         return MultivariateNormal(mu, precision_matrix=precision)
 
@@ -86,15 +78,20 @@ class LinearGaussian:
 
         Args:
             q_mu: [B, J].
-            q_covariance: S, [J, J] or [B, J, J].
+            q_covariance: S, symmetric and positive definite, [J, J] or [B, J, J].
         """
+        B, J = len(self._data(x)), self.W.shape[1]
+        _doors.tensor("q_mu", q_mu, "B J", x, B=B, J=J)
+        shape = "J J" if getattr(q_covariance, "ndim", 0) == 2 else "B J J"
+        _doors.tensor("q_covariance", q_covariance, shape, x, B=B, J=J)
+        _doors.covariance("q_covariance", q_covariance)
         residual = x - self.mean - q_mu @ self.W.T
         spread = torch.einsum("dj,...jk,dk->...d", self.W, q_covariance, self.W)
         log_noise = torch.log(self.noise) + LOG_2PI
         reconstruction = -0.5 * (log_noise + (residual**2 + spread) / self.noise).sum(-1)
         trace = torch.diagonal(q_covariance, dim1=-2, dim2=-1).sum(-1)
         log_det = torch.logdet(q_covariance)
-        kl = 0.5 * (trace + (q_mu**2).sum(-1) - self.W.shape[1] - log_det)
+        kl = 0.5 * (trace + (q_mu**2).sum(-1) - J - log_det)
         return reconstruction - kl
 
     def best_diagonal(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -124,7 +121,7 @@ class LinearGaussian:
 
         Source: Bishop (2006), sections 12.2.2 (probabilistic PCA) and 12.2.4 (factor analysis).
         """
-        mean = x.mean(0)
+        mean = self._data(x).mean(0)
         posterior = LinearGaussian(self.W, mean, self.noise).posterior(x)
         centered, m = x - mean, posterior.mean
         zz = posterior.covariance_matrix.sum(0) + m.T @ m  # Σ_i E[z zᵀ], [J, J]
@@ -142,69 +139,18 @@ class LinearGaussian:
 
         Source: Tipping & Bishop (1999), equations 7 and 8.
         """
-        if not 1 <= latent_dim < x.shape[1]:
+        D = _doors.tensor("x", x, "B D").shape[1]
+        whole = isinstance(latent_dim, int) and not isinstance(latent_dim, bool)
+        if not whole or not 1 <= latent_dim < D:
             raise ValueError(
-                f"latent_dim must be from 1 to D − 1 = {x.shape[1] - 1}, not {latent_dim!r}"
+                f"latent_dim must be a whole number from 1 to D − 1 = {D - 1}, not {latent_dim!r}"
             )
         values, vectors = torch.linalg.eigh(torch.cov(x.T, correction=0))  # ascending
         noise = values[:-latent_dim].mean()
+        if noise <= D * torch.finfo(x.dtype).eps * values[-1]:
+            raise ValueError(
+                f"x varies in no more than latent_dim = {latent_dim} directions, which leaves no "
+                f"noise; take a smaller latent_dim, or more than {len(x)} examples"
+            )
         W = vectors[:, -latent_dim:] * torch.sqrt((values[-latent_dim:] - noise).clamp(min=0))
         return cls(W, x.mean(0), noise.expand(x.shape[1]))
-
-
-@dataclass(frozen=True)
-class GaussianMixture:
-    """p(z = k) = weights_k, p(x|z = k) = N(means_k, covariances_k).
-
-    Args:
-        weights: [K], positive, with sum 1.
-        means: [K, D].
-        covariances: [K, D, D].
-
-    Source: Bishop (2006), section 9.2.
-    """
-
-    weights: Tensor
-    means: Tensor
-    covariances: Tensor
-
-    def __post_init__(self) -> None:
-        k, d = self.means.shape if self.means.dim() == 2 else (-1, -1)
-        if self.weights.shape != (k,) or self.covariances.shape != (k, d, d):
-            raise ValueError(
-                f"weights, means and covariances must have shapes [K], [K, D] and [K, D, D], not "
-                f"{list(self.weights.shape)}, {list(self.means.shape)} and "
-                f"{list(self.covariances.shape)}"
-            )
-        if not bool((self.weights > 0).all()) or abs(float(self.weights.sum()) - 1) > 1e-6:
-            raise ValueError("weights must be positive with sum 1; divide them by their sum")
-
-    def log_joint(self, x: Tensor) -> Tensor:
-        """log p(x, z = k), [B, K]."""
-        components = MultivariateNormal(self.means, self.covariances)
-        return torch.log(self.weights) + components.log_prob(x[:, None])
-
-    def log_evidence(self, x: Tensor) -> Tensor:
-        """log p(x) = log Σ_k weights_k N(x; means_k, covariances_k), [B]."""
-        return torch.logsumexp(self.log_joint(x), -1)
-
-    def responsibilities(self, x: Tensor) -> Tensor:
-        """p(z = k|x), [B, K]."""
-        return torch.softmax(self.log_joint(x), -1)
-
-    def elbo(self, x: Tensor, q: Tensor) -> Tensor:
-        """Σ_k q_k [log p(x, k) − log q_k] for any q [B, K] on the components, [B]; it is log p(x)
-        where q are the responsibilities."""
-        return (q * self.log_joint(x)).sum(-1) - torch.special.xlogy(q, q).sum(-1)
-
-    def em_step(self, x: Tensor) -> GaussianMixture:
-        """One EM step on the data x: log p(x) never falls, short of a component that collapses.
-
-        Source: Bishop (2006), equations 9.23 to 9.27.
-        """
-        r = self.responsibilities(x)
-        count = r.sum(0)  # [K]
-        means = (r.T @ x) / count[:, None]
-        centered = x[:, None] - means  # [B, K, D]
-        covariances = torch.einsum("bk,bkd,bke->kde", r, centered, centered) / count[:, None, None]
-        return GaussianMixture(count / len(x), means, covariances)
