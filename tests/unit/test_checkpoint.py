@@ -3,12 +3,13 @@
 import signal
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 import torch
 from disks import run_on_a_small_disk
 
-from vae_tutorial import data, training
+from vae_tutorial import data, objectives, training
 from vae_tutorial.model import VAE
 from vae_tutorial.training.checkpoint import Checkpoint, load_history, read
 
@@ -156,6 +157,46 @@ def test_the_checkpoint_of_another_run_is_refused(tmp_path, other, words):
     with pytest.raises(ValueError, match="parameters other ones"):
         training.fit(wide, digits(), checkpoint=Checkpoint(tmp_path / "run"), **settings)
     assert (tmp_path / "run").read_bytes() == before
+
+
+def draw(x, rng):
+    return data.binarize(x, rng)
+
+
+def draw_twice(x, rng):
+    return data.binarize(data.binarize(x, rng), rng)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "words"),
+    [
+        ({}, {"activation": "relu"}, "with layers other ones"),
+        ({}, {"posterior": "full", "latent_dim": 1}, "with (parameters|layers) other ones"),
+        ({"objective": partial(objectives.free_bits, nats=0.1)},
+         {"objective": partial(objectives.free_bits, nats=0.2)}, "objective 'free_bits.*nats=0.1"),
+        ({"objective": lambda m, x, eps: objectives.elbo(m, x, eps=eps)},
+         {"objective": lambda m, x, eps: objectives.elbo(m, x, eps=2 * eps)}, "objective '.*lambda"),
+        ({"transform": draw}, {"transform": draw_twice}, "transform 'draw .*, not 'draw_twice"),
+        ({"transform": draw}, {}, "transform 'draw .*, not None"),
+    ],
+    ids=["tanh for relu", "posterior", "free bits", "lambdas", "transforms", "no transform"],
+)  # fmt: skip
+def test_another_model_objective_or_transform_is_refused(tmp_path, first, second, words):
+    """Tensors of the same names and shapes do not make the same run."""
+
+    def start(settings):
+        known = {k: v for k, v in settings.items() if k in ("objective", "transform")}
+        rest = {k: v for k, v in settings.items() if k not in known}
+        model = VAE.mlp(64, **{"latent_dim": 2, "hidden": (10,), **rest}, device="cpu")
+        kept = Checkpoint(tmp_path / "run")
+        training.fit(model, digits(), epochs=1, checkpoint=kept, progress=False, **known)
+
+    start(first)
+    before = (tmp_path / "run").read_bytes()
+    with pytest.raises(ValueError, match=words):
+        start(second)
+    assert (tmp_path / "run").read_bytes() == before
+    start(first)  # the same run is the same
 
 
 def test_a_run_that_goes_on_and_diverges_is_back_at_its_checkpoint(tmp_path):

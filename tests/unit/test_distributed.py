@@ -16,8 +16,9 @@ from vae_tutorial.training.processes import ProcessGroup, Workers, workers
 
 RUN = """
 import json, os, sys
+from functools import partial
 import torch
-from vae_tutorial import data, training
+from vae_tutorial import data, objectives, training
 from vae_tutorial.training import processes
 from vae_tutorial.training.checkpoint import Checkpoint
 from vae_tutorial.model import VAE
@@ -38,13 +39,15 @@ with processes.workers() as w:
     grey = data.load("digits", pixels="grey", device="cpu")
     model = VAE.mlp(64, 2, hidden=(30,), device="cpu")
     if settings.pop("batchnorm", False):
-        model.encoder.body.append(torch.nn.BatchNorm1d(30))
+        model.encoder.insert(2, torch.nn.BatchNorm1d(30))
+    if "nats" in settings:
+        settings["objective"] = partial(objectives.free_bits, nats=settings.pop("nats"))
     history = training.fit(
         model, grey, transform=binarize, workers=w, progress=False,
         callbacks=[lambda model, history: len(history.step) == stop_at],
         checkpoint=Checkpoint(folder + own + "/run", every=10), **settings,
     )
-    rank = 0 if w is None else w.rank
+    rank = w.rank
 norm = torch.cat([p.detach().flatten() for p in model.parameters()]).norm().item()
 with open(f"{folder}/result-{rank}.json", "w") as file:
     json.dump({"norm": norm, "objective": history.objective, "valid": history.valid_elbo,
@@ -86,6 +89,8 @@ def launch(tmp_path):
         {"batch_size": 100},
         # odd sizes: parts of 51 and 50, a last batch of 1 example, of which one process gets none
         {"batch_size": 81, "objective": "iwae", "num_samples": 5, "optimizer": "adagrad"},
+        # which dimension is charged is decided by the mean over the whole batch
+        {"batch_size": 81, "nats": 0.6},
     ],
 )
 @pytest.mark.slow

@@ -258,3 +258,29 @@ def test_a_staircase_goes_down_in_steps():
     for values, lengths in [([], []), ([1], [1, 2]), ([-1.0], [1]), ([1.0], [0])]:
         with pytest.raises(ValueError):
             schedules.staircase(values, lengths)
+
+
+def in_place(x, rng):
+    return x.bernoulli_(generator=rng)
+
+
+@pytest.mark.parametrize("source", ["a data set", "a tensor", "a stream"])
+def test_a_transform_that_works_in_place_leaves_the_data_as_they_are(source):
+    """Looking at the data before the first step used to hand it views of them."""
+    grey = data.load("digits", pixels="grey", device="cpu")
+    before = [split.x.clone() for split in (grey.train, grey.valid)]
+    given = {"a data set": grey, "a tensor": grey.train.x, "a stream": grey.train.x.split(100)}
+    training.fit(small(), given[source], steps=13, transform=in_place, progress=False)
+    for x, split in zip(before, (grey.train, grey.valid), strict=True):
+        assert torch.equal(split.x, x)
+
+
+def test_a_data_sets_own_transform_is_applied_without_being_asked_for(x):
+    """Dynamic pixels: fit draws them; a model of binary data refuses the grey ones themselves."""
+    dynamic, grey = (data.load("digits", pixels=p, device="cpu") for p in ("dynamic", "grey"))
+    ours, by_hand = small(), small()
+    history = training.fit(ours, dynamic, epochs=2, progress=False)
+    training.fit(by_hand, grey.train.x, epochs=2, transform=data.binarize, progress=False)
+    assert torch.equal(parameters(ours), parameters(by_hand)) and len(history.valid_elbo) == 2
+    with pytest.raises(ValueError, match="only for binary data"):
+        training.fit(small(), grey, progress=False)
