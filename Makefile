@@ -1,14 +1,16 @@
 # make book     the site in _build/html, decks included       make serve     look at it
 # make test     everything that CI runs                       make robust    chapters at 20 other seeds
+# make quick    lint, types and the tests that are not slow: while you work, under two minutes
 # make chapters run the notebooks, store their outputs        make bench     the benchmarks
+# make equations  draft the entries of new equations
 # Every target sets up .venv by itself; Python 3.11 or later and make are all it needs.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := book
-.PHONY: book slides serve chapters robust bench test lint types browser mutants pretrained vendor \
-	requirements address clean
+.PHONY: book slides serve chapters equations robust bench test quick lint types browser mutants \
+	pretrained vendor requirements address clean
 
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
@@ -23,7 +25,7 @@ SITE := $(HTML)/.built
 DECKS := $(HTML)/slides/.built
 # pages and what they are made from; the chapters' stored outputs are part of the notebooks
 PAGES := _config.yml _toc.yml references.bib index.md $(wildcard chapters/*.ipynb chapters/*.md) \
-	$(shell find web -type f -not -path '*/__pycache__/*')
+	tools/grammar.py $(shell find web -type f -not -path '*/__pycache__/*')
 
 book: $(SITE) $(DECKS)
 	@echo "The book is built. Open $(CURDIR)/$(HTML)/index.html, or run: make serve"
@@ -53,6 +55,11 @@ serve: book
 
 chapters: $(READY)
 	$(BIN)/python -m tools.execute $(NOTEBOOKS)
+	$(BIN)/python -m tools.contents
+
+# draft what new equations need in chapters/equations.yml
+equations: $(READY)
+	$(BIN)/python -m tools.equations
 
 robust: $(READY)
 	$(BIN)/python -m tools.robust --offsets $(OFFSETS) $(NOTEBOOKS)
@@ -64,6 +71,7 @@ bench: $(READY)
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache --no-logo
 
 types: $(READY)
 	$(BIN)/mypy
@@ -75,6 +83,11 @@ browser:
 		apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y chromium >/dev/null; \
 	elif [ "$${CI:-}" = true ]; then echo "chromium is missing, and CI needs it"; exit 1; \
 	else echo "chromium is missing: the browser tests will be skipped (apt-get install chromium)"; fi
+
+# what one runs while working; the marker slow stands in pyproject.toml
+quick: $(READY) lint types
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist worksteal -m "not slow" \
+		tests/unit tests/contracts
 
 # two processes of one thread each; then, alone, every notebook anew on two threads
 FRESH := tests/contracts/test_fresh_run.py tests/contracts/test_solutions.py

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import nbformat
 
-from tools.execute import fingerprint
+from tools.fingerprint import fingerprint
 
 ROOT = Path(__file__).resolve().parents[1]
 SKIPPED = {".git", ".venv", "_build", "build", "dist", "vendor", "node_modules", "tests"}

@@ -3,15 +3,14 @@
     python -m tools.execute chapters/*.ipynb              in place (make chapters)
     python -m tools.execute --out DIR chapters/*.ipynb    to another folder
 
-A failing cell leaves the notebook as it was. `fingerprint(nb)` hashes what the outputs depend on;
-it is stored in the notebook, and a test compares it with the code of the day.
+A failing cell leaves the notebook as it was. A hash of what the outputs depend on is stored in the
+notebook (tools/fingerprint.py), and a test compares it with the code of the day.
 """
 
 from __future__ import annotations
 
 import argparse
 import base64
-import hashlib
 import json
 import os
 import re
@@ -27,24 +26,12 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from nbformat import NotebookNode
 
-ROOT = Path(__file__).resolve().parents[1]
+from tools.count import counts
+from tools.fingerprint import fingerprint
+
 STATE = "application/vnd.jupyter.widget-state+json"
 VIEW = "application/vnd.jupyter.widget-view+json"
-PACKAGE_FILES = ("*.py", "*.js", "*.css", "*.safetensors")
 KEPT_PNG_CHUNKS = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", b"pHYs", b"gAMA", b"sRGB"}
-
-
-def fingerprint(nb: NotebookNode) -> str:
-    """sha256 over the code cells and every file of the package that can change an output."""
-    digest = hashlib.sha256()
-    for cell in nb.cells:
-        if cell.cell_type == "code":
-            digest.update(cell.source.encode() + b"\0")
-    package = ROOT / "vae_tutorial"
-    for path in sorted(p for pattern in PACKAGE_FILES for p in package.rglob(pattern)):
-        digest.update(path.relative_to(package).as_posix().encode() + b"\0")
-        digest.update(path.read_bytes() + b"\0")
-    return digest.hexdigest()
 
 
 def execute(
@@ -173,7 +160,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             continue
         target = options.out / path.name if options.out else path
         write(nb, target)
-        print(f"{target}: {time.perf_counter() - start:.0f} s, {target.stat().st_size >> 10} KiB")
+        seconds, size = time.perf_counter() - start, target.stat().st_size >> 10
+        print(f"{target}: {seconds:.0f} s, {size} KiB, {counts(target)}")
     return 1 if failed else 0
 
 

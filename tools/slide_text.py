@@ -6,7 +6,6 @@ same equation numbers as on the site.
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,14 +13,7 @@ from pathlib import Path
 from pybtex.database import Entry, parse_file
 from pybtex.richtext import Text
 
-TICK = re.compile(r"✓ (?P<label>[\w-]+)(?P<rest>.*)")
-LABELED = re.compile(r"\$\$(?P<latex>(?:(?!\$\$).)+?)\$\$[ \t]*\((?P<label>[\w:-]+)\)", re.S)
-ROLE = re.compile(r"\{(?P<role>[a-z:]+)\}`(?P<text>[^`]+)`")
-BOX = re.compile(
-    r"^(?P<fence>`{3,}|:{3,})\{(?P<kind>\w+)\}[ \t]*(?P<title>.*)\n"
-    r"(?P<options>(?::[\w-]+:.*\n)*)(?P<body>(?:.*\n)*?)(?P=fence)[ \t]*$",
-    re.M,
-)
+from tools import grammar
 
 
 @dataclass(frozen=True)
@@ -38,13 +30,9 @@ class Book:
         for path in sorted([*root.glob("*.md"), *(root / "chapters").iterdir()]):
             if path.suffix not in (".md", ".ipynb"):
                 continue
-            text = _markdown(path)
-            labels = [found["label"] for found in LABELED.finditer(text)]
-            chapter = re.match(r"(\d+)_", path.stem)
-            prefix = f"{int(chapter[1])}." if chapter else ""
-            numbers[path.stem] = {label: f"{prefix}{n}" for n, label in enumerate(labels, 1)}
-            heading = re.search(r"^# (.+)$", text, re.M)
-            titles[path.stem] = heading[1].strip() if heading else path.stem
+            text = grammar.markdown(grammar.cells(path))
+            numbers[path.stem] = grammar.numbers(text, path.name)
+            titles[path.stem] = grammar.title(text) or path.stem
         entries = parse_file(str(root / "references.bib"), "bibtex").entries
         return cls(numbers, titles, {key: _citation(entry) for key, entry in entries.items()})
 
@@ -61,17 +49,9 @@ class Book:
 
 def unwrap(text: str, book: Book, page: str) -> str:
     """Plain Markdown with TeX for the Markdown and TeX of a chapter's cell."""
-    text = BOX.sub(lambda found: _box(found), text + "\n")
-    text = LABELED.sub(lambda found: _numbered(found, book, page), text)
-    return ROLE.sub(lambda found: _role(found, book, page), text).strip()
-
-
-def _markdown(path: Path) -> str:
-    text = path.read_text(encoding="utf-8")
-    if path.suffix == ".md":
-        return text
-    cells = json.loads(text)["cells"]
-    return "\n\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "markdown")
+    text = grammar.BOX.sub(lambda found: _box(found), text + "\n")
+    text = grammar.EQUATION.sub(lambda found: _numbered(found, book, page), text)
+    return grammar.ROLE.sub(lambda found: _role(found, book, page), text).strip()
 
 
 def _citation(entry: Entry) -> tuple[str, str]:
@@ -84,7 +64,7 @@ def _citation(entry: Entry) -> tuple[str, str]:
 def _numbered(found: re.Match[str], book: Book, page: str) -> str:
     number = book.number(found["label"], page)
     tag = f"\\tag{{{number}}}" if number else ""
-    return f"$${found['latex'].rstrip()} {tag}\n$$"
+    return f"$$\n{found['latex'].rstrip()} {tag}\n$$"
 
 
 def _role(found: re.Match[str], book: Book, page: str) -> str:

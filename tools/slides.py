@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import html
-import re
 import sys
 from collections.abc import Sequence
 from itertools import groupby
@@ -21,22 +20,15 @@ from nbconvert.exporters import SlidesExporter
 from nbformat import NotebookNode
 from traitlets.config import Config
 
-from tools.slide_text import TICK, Book, unwrap
+from tools import grammar
+from tools.slide_text import Book, unwrap
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def slide_type(cell: NotebookNode) -> str:
-    return str(cell.metadata.get("slideshow", {}).get("slide_type", "-"))
-
-
-def has_deck(nb: NotebookNode) -> bool:
-    return any(slide_type(cell) == "slide" for cell in nb.cells)
-
-
 def deck_cells(cell: NotebookNode, book: Book, chapter: str) -> list[NotebookNode]:
     """What becomes of one cell: itself, text above it, speaker notes after it."""
-    kind, options = slide_type(cell), cell.metadata.get("slide", {})
+    kind, options = grammar.slide_type(cell), grammar.slide(cell)
     if kind == "skip":
         return []
     cells, text = [cell], options.get("text")
@@ -59,13 +51,13 @@ def deck_cells(cell: NotebookNode, book: Book, chapter: str) -> list[NotebookNod
 
 
 def _output(cell: NotebookNode, book: Book, chapter: str):
-    alt = cell.metadata.get("mystnb", {}).get("image", {}).get("alt", "")
+    alt = grammar.alt(cell)
 
     def prepare(output: NotebookNode) -> NotebookNode | None:
         if output.output_type == "stream":
             if output.name == "stderr":
                 return None
-            if TICK.search(output.text):
+            if any(map(grammar.is_tick, output.text.split("\n"))):
                 return nbformat.v4.new_output(
                     "display_data", {"text/html": _ticks(output.text, book, chapter)}
                 )
@@ -79,20 +71,22 @@ def _output(cell: NotebookNode, book: Book, chapter: str):
 def _ticks(text: str, book: Book, chapter: str) -> str:
     """The lines that `verify` printed as a list, others as they are."""
     parts = []
-    for tick, lines in groupby(text.rstrip().split("\n"), key=lambda s: bool(TICK.fullmatch(s))):
-        if tick:
-            rows = (_tick(TICK.fullmatch(line), book, chapter) for line in lines)
-            parts.append('<ul class="ticks">' + "".join(f"<li>{r}</li>" for r in rows) + "</ul>")
+    for ticks, lines in groupby(text.rstrip().split("\n"), key=grammar.is_tick):
+        if ticks:
+            rows = "".join(f"<li>{_tick(line, book, chapter)}</li>" for line in lines)
+            parts.append(f'<ul class="ticks">{rows}</ul>')
         else:
             parts.append(f'<pre class="plain-output">{html.escape(chr(10).join(lines))}</pre>')
     return "".join(parts)
 
 
-def _tick(tick: re.Match[str] | None, book: Book, chapter: str) -> str:
+def _tick(line: str, book: Book, chapter: str) -> str:
+    tick = grammar.TICK.fullmatch(line)
     assert tick is not None
     number = book.number(tick["label"], chapter)
     name = f"({number}) " if number else ""
-    return f'<span class="tick">✓</span> {name}{html.escape(tick["label"] + tick["rest"])}'
+    rest = html.escape(line.removeprefix("✓ "))
+    return f'<span class="tick">✓</span> {name}{rest}'
 
 
 def exporter() -> SlidesExporter:
@@ -102,7 +96,7 @@ def exporter() -> SlidesExporter:
     config.SlidesExporter.exclude_input_prompt = True
     config.SlidesExporter.exclude_output_prompt = True
     config.TagRemovePreprocessor.enabled = True
-    config.TagRemovePreprocessor.remove_input_tags = {"hide-input", "remove-input"}
+    config.TagRemovePreprocessor.remove_input_tags = grammar.FOLDED
     config.CSSHTMLHeaderPreprocessor.style = "a11y-high-contrast-light"
     return SlidesExporter(config=config)
 
@@ -110,7 +104,7 @@ def exporter() -> SlidesExporter:
 def build(path: Path, out: Path, book: Book) -> Path | None:
     """Write one deck; None where the notebook has no slides."""
     nb = nbformat.read(path, as_version=4)
-    if not has_deck(nb):
+    if not grammar.has_deck(nb.cells):
         return None
     nb.cells = [made for cell in nb.cells for made in deck_cells(cell, book, path.stem)]
     nb.metadata["title"] = book.titles[path.stem]

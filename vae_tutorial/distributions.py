@@ -15,7 +15,6 @@ from torch.distributions import (
     Distribution,
     Independent,
     MultivariateNormal,
-    Normal,
     OneHotCategorical,
     kl_divergence,
     register_kl,
@@ -25,26 +24,58 @@ from torch.types import _size
 
 from vae_tutorial.randomness import standard_normal
 
-__all__ = ["BernoulliLogits", "DiagonalNormal", "FullNormal", "OneHotSequence", "draw"]
+__all__ = [
+    "BernoulliLogits",
+    "DiagonalNormal",
+    "FullNormal",
+    "OneHotSequence",
+    "StandardNormal",
+    "draw",
+]
+
+LOG_2PI = math.log(2 * math.pi)
 
 
-class DiagonalNormal(Independent):  # type: ignore[type-arg]
+class DiagonalNormal(Distribution):
     """N(mu, diag(exp(log_var))): a normal distribution over the last dimension, which remembers
     its parameters ``mu`` and ``log_var``, each [..., J]."""
 
+    arg_constraints = {}  # noqa: RUF012 - as in torch
+    has_rsample = True
+
     def __init__(self, mu: Tensor, log_var: Tensor) -> None:
-        sigma = torch.exp(0.5 * log_var)
-        super().__init__(Normal(mu, sigma, validate_args=False), 1, validate_args=False)
-        self.mu, self.log_var, self.sigma = mu, log_var, sigma
+        self.mu, self.log_var, self.sigma = mu, log_var, torch.exp(0.5 * log_var)
+        shape = self.sigma.shape if mu.shape == log_var.shape else (mu + log_var).shape
+        super().__init__(shape[:-1], shape[-1:], validate_args=False)
+
+    @property
+    def mean(self) -> Tensor:
+        """mu, [..., J]."""
+        return self.mu
+
+    @property
+    def variance(self) -> Tensor:
+        """exp(log_var), [..., J]."""
+        return self.log_var.exp()
 
     def log_prob(self, value: Tensor) -> Tensor:
         """log N(value; mu, diag(exp(log_var))), for value of shape [..., J]."""
         eps = (value - self.mu) / self.sigma
-        return -0.5 * (eps * eps + self.log_var + math.log(2 * math.pi)).sum(-1)
+        return -0.5 * (eps * eps + self.log_var + LOG_2PI).sum(-1)
 
     def from_noise(self, eps: Tensor) -> Tensor:
         """z = mu + sigma · eps: distributed as this distribution for eps ~ N(0, I)."""
         return self.mu + self.sigma * eps
+
+    def rsample(self, sample_shape: _size = torch.Size()) -> Tensor:  # noqa: B008 - as in torch
+        """Samples through which a gradient passes, from torch's global generator."""
+        return self.from_noise(
+            torch.randn_like(self.mu.expand(self._extended_shape(sample_shape)))
+        )
+
+    def entropy(self) -> Tensor:
+        """½ Σ_j (1 + log 2π + log_var_j), [...]."""
+        return 0.5 * (1 + LOG_2PI + self.log_var).expand(self._extended_shape()).sum(-1)
 
     def expand(self, batch_shape: _size, _instance: object = None) -> DiagonalNormal:
         """The same distribution with the batch shape repeated to ``batch_shape``."""
@@ -54,6 +85,21 @@ class DiagonalNormal(Independent):  # type: ignore[type-arg]
     def detached(self) -> DiagonalNormal:
         """The same distribution, with parameters that no gradient reaches."""
         return DiagonalNormal(self.mu.detach(), self.log_var.detach())
+
+
+class StandardNormal(DiagonalNormal):
+    """N(0, I) over J dimensions: the prior of a VAE that has no other.
+
+    Args:
+        zero: J zeros, which say the type of numbers and the device.
+    """
+
+    def __init__(self, zero: Tensor) -> None:
+        super().__init__(zero, zero)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """−½ Σ_j (value_j² + log 2π), for value of shape [..., J]."""
+        return -0.5 * (value * value + LOG_2PI).sum(-1)
 
 
 class FullNormal(MultivariateNormal):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, kl_divergence
+from torch.distributions import Distribution, kl_divergence, register_kl
 
-from vae_tutorial.distributions import DiagonalNormal
+from vae_tutorial.distributions import DiagonalNormal, StandardNormal
 from vae_tutorial.families import Posterior
 
 __all__ = ["gaussian_kl", "kl_to_prior"]
@@ -42,17 +44,25 @@ def gaussian_kl(
             f"mu and log_var must have the same shape, not {list(mu.shape)} and "
             f"{list(log_var.shape)}; they are the two heads of one encoder"
         )
-    prior_log_var = torch.as_tensor(prior_log_var, dtype=mu.dtype, device=mu.device)
-    d = log_var - prior_log_var
-    return 0.5 * (torch.expm1(d) - d + (mu - prior_mu) ** 2 * torch.exp(-prior_log_var)).sum(-1)
+    d, square = log_var - prior_log_var, (mu - prior_mu) ** 2
+    if isinstance(prior_log_var, Tensor):
+        square = square * torch.exp(-prior_log_var)
+    elif prior_log_var != 0:
+        square = square * math.exp(-prior_log_var)
+    return 0.5 * (torch.expm1(d) - d + square).sum(-1)
 
 
 def kl_to_prior(q: Posterior, prior: Distribution, z: Tensor) -> Tensor:
     """KL(q(z|x)‖p(z)), [B]: exact where torch or this module knows a closed form, else the mean of
     log q(z|x) − log p(z) over the samples z [L, B, J], which is unbiased."""
-    if isinstance(q, DiagonalNormal) and isinstance(prior, DiagonalNormal):
-        return gaussian_kl(q.mu, q.log_var, prior.mu, prior.log_var)
+    if isinstance(q, DiagonalNormal) and isinstance(prior, StandardNormal):
+        return gaussian_kl(q.mu, q.log_var)
     try:
         return kl_divergence(q, prior)  # type: ignore[arg-type]
     except NotImplementedError:
         return (q.log_prob(z) - prior.log_prob(z)).mean(0)
+
+
+@register_kl(DiagonalNormal, DiagonalNormal)
+def _kl_of_two_normals(q: DiagonalNormal, p: DiagonalNormal) -> Tensor:
+    return gaussian_kl(q.mu, q.log_var, p.mu, p.log_var)

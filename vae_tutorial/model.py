@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from vae_tutorial import families
-from vae_tutorial.distributions import DiagonalNormal
+from vae_tutorial.distributions import StandardNormal
 from vae_tutorial.families import Posterior
 from vae_tutorial.networks import ACTIVATIONS, mlp
 from vae_tutorial.randomness import forked_seed
@@ -30,7 +30,8 @@ PRIORS = ("standard", "learned")
 
 
 class VAE(nn.Module):
-    """A generative model p(z) p(x|z) with its inference model q(z|x).
+    """A generative model p(z) p(x|z) with its inference model q(z|x). It is made in eval mode:
+    layers such as dropout are at work only while ``fit`` trains it, or after ``model.train()``.
 
     Args:
         encoder: a module that maps x [B, D] to the parameters of the posterior, [B, P].
@@ -44,11 +45,7 @@ class VAE(nn.Module):
             data which it cannot explain.
         prior: returns p(z), a distribution with event shape [J], when it is called without
             arguments; None is N(0, I).
-        device: where the model goes; by default where everything is made,
-            :func:`vae_tutorial.support.devices.default_device`.
-
-    The model is made in eval mode: layers such as dropout are at work only while ``fit`` trains
-    it, or after ``model.train()``.
+        device: where the model goes; by default where everything is made, ``default_device()``.
     """
 
     settings: dict[str, Any] | None = None
@@ -77,6 +74,7 @@ class VAE(nn.Module):
         self.likelihood = families.Bernoulli() if likelihood is None else likelihood
         self.prior_network = prior
         self._data_dim: int | None = None
+        self._standard: StandardNormal | None = None
         dtype = next((p.dtype for p in encoder.parameters()), torch.get_default_dtype())
         self.register_buffer("_zero", torch.zeros(latent_dim, dtype=dtype), persistent=False)
         self.eval().to(default_device() if device is None else device)
@@ -121,9 +119,10 @@ class VAE(nn.Module):
         sizes = [hidden] if isinstance(hidden, int) else list(hidden)
         if not sizes:
             raise ValueError("hidden must name at least one layer, such as (200,), not ()")
-        for name, size in [("data_dim", data_dim), *(("hidden", h) for h in sizes)]:
+        for name, size in [("data_dim", data_dim), ("latent_dim", latent_dim)]:
             inputs.positive_int(name, size)
-        inputs.positive_int("latent_dim", latent_dim)
+        for size in sizes:
+            inputs.positive_int("hidden", size)
         inputs.one_of("activation", activation, ACTIVATIONS)
         inputs.one_of("prior", prior, PRIORS)
         q = families.posterior(posterior)
@@ -142,9 +141,11 @@ class VAE(nn.Module):
     @property
     def prior(self) -> Distribution:
         """p(z), over [J]: N(0, I) unless the model has another prior."""
-        if self.prior_network is None:
-            return DiagonalNormal(self._zero, self._zero)
-        return self.prior_network()
+        if self.prior_network is not None:
+            return self.prior_network()
+        if self._standard is None or self._standard.mu is not self._zero:  # it was moved
+            self._standard = StandardNormal(self._zero)
+        return self._standard
 
     def encode(self, x: Tensor) -> Posterior:
         """q(z|x) of each example, for x of shape [B, D]."""

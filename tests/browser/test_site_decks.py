@@ -43,6 +43,7 @@ def test_deck_renders_fits_and_shows_no_markup(visit: Visit, deck: str):
     assert not too_large, "\n".join(map(str, too_large))
     text = page.evaluate("document.querySelector('.slides').textContent")
     assert not [residue for residue in RESIDUES if residue in text]
+    assert "verify(" not in text and page.locator(".ticks").count() > 0
     without = page.eval_on_selector_all("img", "all => all.filter((i) => !i.alt.trim()).length")
     assert without == 0
 

@@ -90,3 +90,35 @@ def test_equations_have_one_size_even_without_the_fonts_of_the_text(visit: Visit
     page = visit.open(path)
     sizes = page.eval_on_selector_all("mjx-container", "all => all.map(e => e.style.fontSize)")
     assert set(sizes) <= {"110%"}
+
+
+def test_checks_are_folded_below_their_ticks_and_open_by_keyboard(visit: Visit, path: str):
+    page = visit.open(path)
+    folds = page.locator("details.check")
+    if not folds.count():
+        return  # a page without equations to check
+    labels = folds.locator("summary").all_inner_texts()
+    assert len(set(labels)) == len(labels) and all(s.startswith("How (") for s in labels)
+    for cell in page.locator("div.cell.tag_check").all():
+        assert cell.locator("ul.ticks li").first.is_visible()
+        assert not cell.locator("details.check div.cell_input").is_visible()
+    assert "verify(" not in page.locator("article").inner_text()
+    summary = folds.first.locator("summary")
+    summary.focus()
+    page.keyboard.press("Shift+Tab")
+    page.keyboard.press("Tab")  # focus by keyboard, so that it is shown
+    assert summary.evaluate("e => e.matches(':focus-visible')")
+    assert summary.evaluate("e => parseFloat(getComputedStyle(e).outlineWidth)") >= 2
+    page.keyboard.press("Enter")
+    assert "verify(" in folds.first.inner_text()
+    assert visit.errors == []
+
+
+@pytest.mark.parametrize("visit", [PHONE], indirect=True)
+def test_tables_of_numbers_have_headers_and_fit_a_phone(visit: Visit):
+    page = visit.open("chapters/07_mlp_vae.html")
+    tables = page.locator("div.numbers table")
+    assert tables.count() >= 3
+    for table in tables.all():
+        assert table.locator("tbody th[scope=row]").count() == table.locator("tbody tr").count()
+        assert table.evaluate("e => e.parentElement.getBoundingClientRect().right") <= 375

@@ -1,8 +1,7 @@
-"""Reads the chapters for the contracts: cells, equations, roles, slides."""
+"""Reads the chapters for the contracts: cells, equations, ticks, figures."""
 
 from __future__ import annotations
 
-import re
 from functools import cache
 from pathlib import Path
 
@@ -10,14 +9,10 @@ import nbformat
 import yaml
 from nbformat import NotebookNode
 
+from tools import grammar
+
 ROOT = Path(__file__).resolve().parents[2]
 CHAPTERS = sorted((ROOT / "chapters").glob("*.ipynb"))
-LABELED_MATH = re.compile(r"^\$\$\n((?:(?!\$\$).)*?)\n\$\$ \(((?:eq|def)-[\w-]+)\)$", re.S | re.M)
-LABEL = re.compile(r"\((eq-[\w-]+|def-[\w-]+)\)\s*$|:label:\s*([\w-]+)", re.M)
-VERIFY = re.compile(r"""\bverify\(\s*["'](eq-[\w-]+)["']""")
-TICK = re.compile(r"^✓ (eq-[\w-]+): (.*); \d+ wrong neighbors? rejected$", re.M)
-ROLE = re.compile(r"\{([\w:-]+)\}`([^`]+)`")
-FENCE = re.compile(r"^(`{3,}|~{3,}|:{3,})\{([\w-]+)\}", re.M)
 
 
 @cache
@@ -26,7 +21,7 @@ def notebook(path: Path) -> NotebookNode:
 
 
 def markdown(path: Path) -> str:
-    return "\n\n".join(c.source for c in notebook(path).cells if c.cell_type == "markdown")
+    return grammar.markdown(notebook(path).cells)
 
 
 def code_cells(path: Path) -> list[NotebookNode]:
@@ -35,15 +30,19 @@ def code_cells(path: Path) -> list[NotebookNode]:
 
 def equations(path: Path) -> dict[str, str]:
     """Label -> LaTeX of every labeled equation of a chapter."""
-    return {label: latex.strip() for latex, label in LABELED_MATH.findall(markdown(path))}
+    return grammar.equations(markdown(path))
 
 
-def ticks(path: Path) -> dict[str, str]:
-    """Label -> how it was checked, from the stored outputs."""
-    printed = "".join(
-        o.text for c in code_cells(path) for o in c.outputs if o.output_type == "stream"
-    )
-    return dict(TICK.findall(printed))
+def printed(cell: NotebookNode) -> list[str]:
+    """The lines that a cell printed."""
+    text = "".join(o.text for o in cell.outputs if o.output_type == "stream")
+    return text.splitlines()
+
+
+def ticks(path: Path) -> list[tuple[str, str]]:
+    """(label, proved | computed | sampled) of every tick in the stored outputs."""
+    lines = [line for c in code_cells(path) for line in printed(c)]
+    return [(t["label"], t["method"]) for line in lines if (t := grammar.TICK.fullmatch(line))]
 
 
 @cache

@@ -4,10 +4,11 @@ import nbformat
 import pytest
 
 from tools import address
-from tools.execute import fingerprint
+from tools.fingerprint import fingerprint
 
 FOREIGN = (
-    "https://github.com/pytorch/examples, https://github.com/someone/vae-tutorial, "
+    "https://github.com/pytorch/examples, https://github.com/someone/"
+    "vae-tutorial, "
     "https://github.com/example/vae-tutorial-data, https://notgithub.com/example/vae-tutorial, "
     "https://mybinder.org/v2/gh/other/book/main, https://other.github.io/book/"
 )

@@ -7,12 +7,10 @@ import pytest
 
 import chapters
 from chapters import ROOT, code_cells, markdown, notebook
-from tools.execute import fingerprint
+from tools import grammar
+from tools.fingerprint import fingerprint
 
 each_chapter = pytest.mark.parametrize("path", chapters.CHAPTERS, ids=lambda p: p.stem)
-SLIDE_TYPES = {"slide", "subslide", "fragment", "skip", "-"}
-ROLES = {"eq", "doc", "cite:p", "cite:t"}
-DIRECTIVES = {"note", "warning", "tip", "admonition"}
 
 
 def test_there_are_chapters():
@@ -36,7 +34,7 @@ def test_the_setup_cell_comes_first_and_installs_only_on_colab(path):
         r'^Repository = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.M
     ).group(1)
     setup = code_cells(path)[0]
-    assert "hide-input" in setup.metadata.get("tags", [])
+    assert "hide-input" in grammar.tags(setup)
     assert setup.source.startswith(
         'import sys\n\nif "google.colab" in sys.modules:\n'
         f'    %pip install --quiet "vae_tutorial[book] @ git+{address}"\n'
@@ -65,7 +63,7 @@ def test_the_notebook_names_no_machine(path):
 def test_figures_have_alt_text(path):
     for cell in code_cells(path):
         if any("image/png" in o.get("data", {}) for o in cell.outputs):
-            alt = cell.metadata.get("mystnb", {}).get("image", {}).get("alt", "")
+            alt = grammar.alt(cell)
             assert len(alt) >= 30, f"cell {cell.id}: say in words what the figure shows"
             assert not alt.lower().startswith(("figure", "image of", "picture of"))
 
@@ -90,8 +88,8 @@ def test_code_is_short_enough_to_read(path):
 def test_only_the_allowed_markup_is_used(path):
     """Plain Jupyter, Colab and GitHub show the rest as raw text."""
     text = markdown(path)
-    assert {role for role, _ in chapters.ROLE.findall(text)} <= ROLES
-    assert {name for _, name in chapters.FENCE.findall(text)} <= DIRECTIVES
+    assert {role for role, _ in grammar.ROLE.findall(text)} <= grammar.ROLES
+    assert {name for _, name in grammar.FENCE.findall(text)} <= grammar.DIRECTIVES
     assert not re.search(r"^\[\^|^\(\w[\w-]*\)=$|^:::|^\+\+\+", text, re.M)
 
 
@@ -99,7 +97,7 @@ def test_only_the_allowed_markup_is_used(path):
 def test_references_resolve(path):
     labels = {label for p in chapters.CHAPTERS for label in chapters.equations(p)}
     keys = set(re.findall(r"^@\w+\{([\w-]+),", (ROOT / "references.bib").read_text(), re.M))
-    for role, target in chapters.ROLE.findall(markdown(path)):
+    for role, target in grammar.ROLE.findall(markdown(path)):
         target = re.sub(r"^.*<(.+)>$", r"\1", target)
         if role == "eq":
             assert target in labels, target
@@ -113,14 +111,15 @@ def test_references_resolve(path):
 @each_chapter
 def test_every_cell_has_its_place_in_the_deck(path):
     cells = notebook(path).cells
-    kinds = [c.metadata.get("slideshow", {}).get("slide_type") for c in cells]
-    assert set(kinds) <= SLIDE_TYPES
+    assert all("slide_type" in c.metadata.get("slideshow", {}) for c in cells)
+    kinds = [grammar.slide_type(c) for c in cells]
+    assert set(kinds) <= grammar.SLIDE_TYPES
     starts = [c for c, kind in zip(cells, kinds, strict=True) if kind in ("slide", "subslide")]
     assert 12 <= len(starts) <= 45, f"{len(starts)} slides for 20 to 40 minutes"
     silent = [
         c.id
         for c, kind in zip(cells, kinds, strict=True)
-        if kind == "slide" and not c.metadata.get("slide", {}).get("notes")
+        if kind == "slide" and not grammar.slide(c).get("notes")
     ]
     assert not silent, f"slides without speaker notes: {silent}"
 
@@ -131,6 +130,15 @@ def test_seeds_come_from_one_place(path):
     assert not re.search(
         r"torch\.manual_seed|np\.random\.seed|(seed|rng)=\d|default_rng\(\d", code
     )
+
+
+@each_chapter
+def test_the_text_knows_no_notes_but_its_own(path):
+    """Errors of others are told without their source; the reader has no lecture notes."""
+    own = [c.metadata.get("slide", {}) for c in notebook(path).cells]
+    slides = "\n".join(f"{s.get('text', '')}\n{s.get('notes', '')}" for s in own)
+    text = f"{markdown(path)}\n{slides}"
+    assert not re.search(r"lecture notes|\b[Tt]he notes\b|behind this book", text)
 
 
 @each_chapter

@@ -15,6 +15,7 @@ import nbformat
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.slow
 REQUIREMENTS = ROOT / "requirements.txt"
 
 

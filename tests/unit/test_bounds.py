@@ -184,6 +184,7 @@ def test_kl_to_the_prior_is_exact_where_it_can_be():
     torch.testing.assert_close(kl_to_prior(full, prior, none), torchs)
 
 
+@pytest.mark.slow
 def test_kl_to_a_mixture_prior_is_estimated_without_bias():
     q = DiagonalNormal(torch.tensor([[0.3, -0.2]]), torch.tensor([[-0.2, -0.5]]))
     prior = MixturePrior()()

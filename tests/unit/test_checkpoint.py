@@ -61,6 +61,7 @@ def outcome(folder):
 
 
 @pytest.mark.parametrize(("optimizer", "kills"), [("adam", [4, 26]), ("adagrad", [33])])
+@pytest.mark.slow
 def test_kill_9_at_any_step_and_resume_gives_the_same_bits(tmp_path, optimizer, kills):
     """Also several times in one run: before the first write, between writes, across epochs. A run
     that was killed at its call 26 was at step 24 (two calls look at the data)."""
@@ -71,6 +72,7 @@ def test_kill_9_at_any_step_and_resume_gives_the_same_bits(tmp_path, optimizer, 
     assert outcome(tmp_path / "killed") == outcome(tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_killed_from_outside_at_random_moments(tmp_path):
     """Also in the middle of a write: the kill comes when it comes."""
     assert run(tmp_path / "whole", 0).returncode == 0
@@ -178,6 +180,7 @@ def test_truncated_and_foreign_files_are_refused(tmp_path):
             training.fit(small(), digits(), checkpoint=Checkpoint(path), **settings)
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_keeps_the_last_checkpoint(tmp_path):
     code = f"""
 import torch
@@ -205,6 +208,8 @@ print(read(path)[1]["step"], sorted(p.name for p in path.parent.iterdir()))
 def test_an_unwritable_place_is_refused_before_training(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(OSError, match="cannot be written .*name a file in a folder"):
-        Checkpoint(tmp_path / "file" / "run")
+        training.fit(
+            small(), digits(), checkpoint=Checkpoint(tmp_path / "file" / "run"), progress=False
+        )
     with pytest.raises(ValueError, match="every must be a whole number"):
         Checkpoint(tmp_path / "run", every=0)

@@ -88,6 +88,7 @@ def launch(tmp_path):
         {"batch_size": 81, "objective": "iwae", "num_samples": 5, "optimizer": "adagrad"},
     ],
 )
+@pytest.mark.slow
 def test_two_processes_give_the_result_of_one(launch, settings):
     settings = {**settings, "steps": 50, "every": 10, "learning_rate": 5e-3}
     (one,) = launch("one", 1, **settings)
@@ -99,6 +100,7 @@ def test_two_processes_give_the_result_of_one(launch, settings):
         assert first[key] == pytest.approx(one[key], rel=1e-5), key
 
 
+@pytest.mark.slow
 def test_a_killed_process_ends_the_run_and_its_checkpoint_goes_on(launch, tmp_path):
     settings = {"batch_size": 100, "steps": 50, "every": 10}
     failed = launch("killed", 2, kill_at=36, **settings)  # at step 34: two calls look at the data
@@ -112,6 +114,7 @@ def test_a_killed_process_ends_the_run_and_its_checkpoint_goes_on(launch, tmp_pa
     assert first["objective"] == pytest.approx(one["objective"], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_machines_without_a_common_folder_cannot_resume(launch, tmp_path):
     """The first process alone writes; the others would begin anew beside it."""
     launch("apart", 2, batch_size=100, steps=20, apart=True)
@@ -122,11 +125,13 @@ def test_machines_without_a_common_folder_cannot_resume(launch, tmp_path):
     assert (tmp_path / "apart" / "0" / "run").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_processes_agree_on_what_layers_keep_beside_parameters(launch):
     first, second = launch("kept", 2, batch_size=100, steps=30, every=10, batchnorm=True)
     assert first == second and len(first["valid"]) == 3
 
 
+@pytest.mark.slow
 def test_a_callback_of_the_first_process_stops_all(launch):
     results = launch("stopped", 2, batch_size=100, steps=50, every=10, stop_at=2)
     assert [result["step"] for result in results] == [[10, 20], [10, 20]]

@@ -142,6 +142,7 @@ for examples, samples, chunk in [(1, 10, 10), (400, 500, 500), (4, 5000, None), 
 """
 
 
+@pytest.mark.slow
 def test_memory_is_bounded():
     # the shell in between: a process inherits the peak of the one that it replaces
     command = ["sh", "-c", '"$0" -c "$1"; exit $?', sys.executable, MEMORY_PROBE]
@@ -153,6 +154,7 @@ def test_memory_is_bounded():
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="about the memory of glibc")
+@pytest.mark.slow
 def test_pages_are_not_asked_for_again_and_again():
     probe = """
 import resource, torch

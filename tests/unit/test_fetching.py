@@ -158,6 +158,7 @@ def test_a_publisher_that_says_nothing_more_is_given_up(publisher, kind, monkeyp
     assert files_in(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_kill_9_in_the_middle_of_a_download_leaves_no_half_file(publisher, tmp_path, monkeypatch):
     (tmp_path / "tmp").mkdir()
     monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
@@ -173,6 +174,7 @@ def test_kill_9_in_the_middle_of_a_download_leaves_no_half_file(publisher, tmp_p
     assert content(file(f"{publisher}/plain/name")) == CONTENT
 
 
+@pytest.mark.slow
 def test_two_processes_at_once_both_get_it(publisher, tmp_path):
     code = script(
         f"{publisher}/together/name",
@@ -188,6 +190,7 @@ def test_two_processes_at_once_both_get_it(publisher, tmp_path):
     assert content(file()) == CONTENT  # needs no address any more
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_said_and_holds_no_half_file(publisher, tmp_path):
     (tmp_path / "cache").mkdir()
     then = f"""
@@ -270,6 +273,7 @@ def test_sizes_and_places_are_those_of_the_published_files(data_folder):
         )
 
 
+@pytest.mark.slow
 def test_original_formats_are_read_too(data_folder, tmp_path, monkeypatch):
     """Larochelle's text files, rebuilt from the packed bits, and an unpacked MNIST."""
     packed = data.load("binarized_mnist", device="cpu")

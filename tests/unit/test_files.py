@@ -19,6 +19,7 @@ def test_a_file_is_written_and_replaced(tmp_path):
     assert path.stat().st_mode & 0o777 == 0o644
 
 
+@pytest.mark.slow
 def test_a_full_disk_keeps_the_old_file_and_says_so(tmp_path):
     code = f"""
 from pathlib import Path
@@ -74,6 +75,7 @@ def test_what_a_killed_process_left_is_swept_away_when_nobody_can_be_writing(tmp
     assert sorted(tmp_path.iterdir()) == [new, other]
 
 
+@pytest.mark.slow
 def test_kill_9_while_writing_leaves_one_of_the_two_contents(tmp_path):
     path = tmp_path / "file"
     code = f"""

@@ -35,6 +35,7 @@ def test_steps_count_what_epochs_count(x):
     assert third.step == [8, 16, 20] and third.epoch == [8 / 13, 16 / 13, 20 / 13]
 
 
+@pytest.mark.slow
 def test_a_stream_one_example_a_step_learns_and_may_be_endless(x):
     model = small()
     endless = (x[i : i + 1] for i in itertools.cycle(range(len(x))))
@@ -192,6 +193,7 @@ def test_bf16_computes_products_in_bfloat16_and_learns_as_float32_does(x):
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+@pytest.mark.slow
 def test_compiled_training_is_the_same_training(x):
     eager, compiled = small(), small()
     settings = {"steps": 30, "batch_size": 100, "learning_rate": 5e-3, "progress": False}

@@ -6,7 +6,8 @@ from torch import nn
 from torch.distributions import Distribution, Independent, Normal
 
 from vae_tutorial import objectives
-from vae_tutorial.distributions import DiagonalNormal
+from vae_tutorial.distributions import DiagonalNormal, StandardNormal
+from vae_tutorial.kl import kl_to_prior
 from vae_tutorial.model import VAE
 
 X = torch.ones(3, 6)
@@ -32,6 +33,29 @@ def test_diagonal_normal_is_torchs():
     ours = DiagonalNormal(mu, log_var)
     torch.testing.assert_close(ours.log_prob(z), torchs.log_prob(z))
     torch.testing.assert_close(ours.variance, log_var.exp())
+    torch.testing.assert_close(ours.entropy(), torchs.entropy())
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        drawn = ours.sample((50_000,))
+    torch.testing.assert_close(drawn.mean(0), mu, rtol=0, atol=0.03)
+    torch.testing.assert_close(drawn.std(0), (log_var / 2).exp(), rtol=0.02, atol=0)
+    wide = ours.expand((3, 2))
+    assert wide.sample().shape == (3, 2, 2) and wide.entropy().shape == (3, 2)
+
+
+def test_the_standard_normal_is_the_normal_without_parameters():
+    z = torch.tensor([[0.1, 0.2], [3.0, -1.0]])
+    zero = torch.zeros(2)
+    standard, general = StandardNormal(zero), DiagonalNormal(zero, zero)
+    torch.testing.assert_close(standard.log_prob(z), general.log_prob(z))
+    q = DiagonalNormal(torch.tensor([[0.5, -1.0]]), torch.tensor([[0.3, -2.0]]))
+    torchs = [Independent(Normal(d.mu, d.sigma), 1) for d in (q, standard)]
+    exact = torch.distributions.kl_divergence(*torchs)
+    for prior in (standard, general):
+        torch.testing.assert_close(kl_to_prior(q, prior, z), exact)
+    vae = VAE.mlp(6, 2, device="cpu")
+    assert vae.prior is vae.prior and isinstance(vae.prior, StandardNormal)
+    assert vae.double().prior.mu.dtype == torch.double  # made anew after a move
 
 
 def test_the_decoders_score_data_as_torch_distributions_does():

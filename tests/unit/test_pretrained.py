@@ -34,6 +34,7 @@ def test_there_is_one_and_unknown_names_are_refused():
 
 
 @torch.no_grad()
+@pytest.mark.slow
 def test_the_score_is_what_the_model_reaches_on_mnist(data_folder):
     """All test images with 10 samples each, against the recorded mean with 100."""
     model = pretrained.load("mnist_2d")

@@ -35,6 +35,7 @@ def test_saving_replaces_whole_files_and_leaves_no_other(saved):
     assert [p.name for p in path.parent.iterdir()] == ["model.safetensors"]
 
 
+@pytest.mark.slow
 def test_a_save_on_a_full_disk_keeps_the_old_file(tmp_path):
     code = f"""
 from pathlib import Path

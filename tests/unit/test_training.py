@@ -170,6 +170,7 @@ def test_progress_can_be_off(digits, capsys):
     assert capsys.readouterr() == ("", "")
 
 
+@pytest.mark.slow
 def test_progress_in_jupyter_keeps_one_line(tmp_path):
     nbclient, nbformat = pytest.importorskip("nbclient"), pytest.importorskip("nbformat")
     source = (
@@ -182,6 +183,7 @@ def test_progress_in_jupyter_keeps_one_line(tmp_path):
     assert output.data["text/plain"].startswith("epoch 3/3 ━━━━━━━━ ELBO")
 
 
+@pytest.mark.slow
 def test_subnormal_numbers_leave_the_optimizer_and_no_parameter_notices():
     """Pixels that are seen once and then stay black, and the same steps written out by hand."""
     x = torch.zeros(1200, 64)

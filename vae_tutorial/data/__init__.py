@@ -73,8 +73,10 @@ def load_alignment(
     """
     path = Path(path)
     try:
-        raw = formats.unpacked(path.read_bytes(), path)
+        raw = path.read_bytes()
     except OSError as error:
         raise type(error)(f"{path} cannot be read ({error.strerror}); name another") from None
-    dataset = family(raw, str(path), path.name.split(".")[0], as_generator(seed))
+    dataset = family(
+        formats.unpacked(raw, path), str(path), path.name.split(".")[0], as_generator(seed)
+    )
     return dataset.to(default_device() if device is None else device)

@@ -14,6 +14,7 @@ from torch import Tensor
 from vae_tutorial.data import fetching, formats
 from vae_tutorial.data.dataset import PIXELS, Dataset, Split, one_hot
 from vae_tutorial.data.fetching import File
+from vae_tutorial.support.files import BrokenFileError
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ def family(raw: bytes, place: str, name: str, rng: torch.Generator) -> Dataset:
     _, x, left_out = formats.alignment(raw, place)
     held = len(x) // 10
     if held < 2:
-        raise ValueError(
+        raise BrokenFileError(
             f"{place} holds {len(x)} sequences; at least 20 are needed: a tenth each, two or "
             f"more, are held out to validate and to test"
         )

@@ -64,7 +64,7 @@ def _here(file: File) -> bytes | None:
         return content
     if place == _cached(file):  # damaged since it was written: fetch it again
         return None
-    raise ValueError(
+    raise files.BrokenFileError(
         f"{place} is not the published file (its content's SHA-256 differs); replace or remove it"
     )
 

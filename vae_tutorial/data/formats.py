@@ -2,7 +2,7 @@
 
 Images: IDX (MNIST), text of zeros and ones (.amat) and packed bits (binarized MNIST), MATLAB
 (Frey faces). Alignments of proteins: FASTA and A2M. Each function takes the content of a file and
-its name, and raises ValueError, in one sentence with that name, where the content is not whole.
+its name, and raises BrokenFileError, in one sentence with that name, where it is not whole.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+
+from vae_tutorial.support.files import BrokenFileError
 
 ALPHABET = "-ACDEFGHIKLMNPQRSTVWY"  # the gap, and the 20 amino acids
 _LETTERS = ALPHABET.encode()
@@ -31,7 +33,9 @@ def unpacked(raw: bytes, name: str | Path) -> bytes:
             return gzip.decompress(raw)
         return lzma.decompress(raw) if raw[:6] == b"\xfd7zXZ\0" else raw
     except (EOFError, OSError, zlib.error, lzma.LZMAError) as error:
-        raise ValueError(f"{name} is broken off or damaged ({error}); fetch it again") from None
+        raise BrokenFileError(
+            f"{name} is broken off or damaged ({error}); fetch it again"
+        ) from None
 
 
 def idx(raw: bytes, name: str | Path) -> np.ndarray:
@@ -41,7 +45,7 @@ def idx(raw: bytes, name: str | Path) -> np.ndarray:
         shape = np.frombuffer(raw[: 4 + 4 * raw[3]], ">u4", offset=4).tolist()
     start = 4 + 4 * len(shape)
     if not shape or len(raw) != start + math.prod(shape):
-        raise ValueError(f"{name} is no whole IDX file of bytes; fetch it again")
+        raise BrokenFileError(f"{name} is no whole IDX file of bytes; fetch it again")
     return np.frombuffer(raw, np.uint8, offset=start).reshape(shape)
 
 
@@ -50,7 +54,7 @@ def amat(raw: bytes, name: str | Path, width: int = 784) -> np.ndarray:
     rows = [line.translate(None, b" \t") for line in raw.splitlines() or [b""]]
     for number, row in enumerate(rows, 1):
         if len(row) != width or row.translate(None, b"01"):
-            raise ValueError(
+            raise BrokenFileError(
                 f"{name}, line {number}: a line must be {width} zeros and ones with spaces "
                 f"between; fetch the file again"
             )
@@ -63,7 +67,9 @@ def packed_bits(raw: bytes, name: str | Path, width: int = 784) -> dict[str, np.
         with np.load(io.BytesIO(raw)) as arrays:
             return {key: np.unpackbits(arrays[key], axis=1)[:, :width] for key in arrays.files}
     except Exception as error:  # of NumPy, zipfile or zlib
-        raise ValueError(f"{name} is no .npz of packed bits ({error}); fetch it again") from None
+        raise BrokenFileError(
+            f"{name} is no .npz of packed bits ({error}); fetch it again"
+        ) from None
 
 
 def frey(raw: bytes, name: str | Path) -> np.ndarray:
@@ -73,9 +79,11 @@ def frey(raw: bytes, name: str | Path) -> np.ndarray:
     try:
         faces = loadmat(io.BytesIO(raw))["ff"]
     except Exception as error:  # SciPy has many
-        raise ValueError(f"{name} has no matrix ff ({error}); fetch it again") from None
+        raise BrokenFileError(f"{name} has no matrix ff ({error}); fetch it again") from None
     if faces.ndim != 2 or faces.shape[0] != 560:
-        raise ValueError(f"{name}: ff must have 560 rows, not {list(faces.shape)}; fetch it again")
+        raise BrokenFileError(
+            f"{name}: ff must have 560 rows, not {list(faces.shape)}; fetch it again"
+        )
     return np.ascontiguousarray(faces.T)
 
 
@@ -102,7 +110,7 @@ def alignment(raw: bytes, name: str | Path) -> Alignment:
             words = line[1:].decode("utf-8", "replace").split()
             found.append((number, words[0] if words else f"line {number}", []))
         elif line and not found:
-            raise ValueError(
+            raise BrokenFileError(
                 f"{name}, line {number}: a sequence must follow a line '>name'; "
                 f"is this a FASTA or A2M file?"
             )
@@ -111,18 +119,18 @@ def alignment(raw: bytes, name: str | Path) -> Alignment:
     rows = [b"".join(lines) for _, _, lines in found]
     for (number, _, _), row in zip(found, rows, strict=True):
         if not row:
-            raise ValueError(
+            raise BrokenFileError(
                 f"{name}, line {number}: this sequence has no columns, which are letters in upper "
                 f"case and gaps; give it some, or remove it"
             )
         if len(row) != len(rows[0]):
-            raise ValueError(
+            raise BrokenFileError(
                 f"{name}, line {number}: this sequence has {len(row)} columns and the first "
                 f"one {len(rows[0])}; align the sequences first"
             )
     good = [i for i, row in enumerate(rows) if not row.translate(None, _LETTERS)]
     if not good:
-        raise ValueError(
+        raise BrokenFileError(
             f"{name} holds no sequence of the letters {ALPHABET}; is this a FASTA or A2M file?"
         )
     letters = np.frombuffer(b"".join(rows[i] for i in good), np.uint8)

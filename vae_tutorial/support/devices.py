@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import os
+import platform
+import re
+from pathlib import Path
+from typing import Any
 
 import torch
+
+import vae_tutorial
 
 
 def default_device() -> torch.device:
@@ -27,6 +33,20 @@ def default_device() -> torch.device:
             f"set it to 'cpu' or 'cuda', or leave it unset"
         ) from error
     return device
+
+
+def machine(device: torch.device) -> dict[str, Any]:
+    """What computes: the name of a GPU, or of the processor with the threads that it uses, and the
+    versions."""
+    listed = Path("/proc/cpuinfo")  # of Linux
+    name = re.search(r"model name\s*: (.*)", listed.read_text() if listed.exists() else "")
+    processor = name[1].strip() if name else platform.processor() or platform.machine()
+    hardware = f"{processor}, {torch.get_num_threads()} threads"
+    if device.type == "cuda":
+        hardware = torch.cuda.get_device_name(device)
+    versions = {"torch": torch.__version__, "python": platform.python_version()}
+    versions["vae_tutorial"] = vae_tutorial.__version__
+    return {"device": device.type, "hardware": hardware, "versions": versions}
 
 
 def keep_freed_memory() -> None:

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import errno
 import glob
+import json
 import os
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 STALE = 3600  # seconds
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+class BrokenFileError(OSError, ValueError):
+    """A file is there and does not hold what it should: the file's fault, not the caller's."""
 
 
 def write(path: str | os.PathLike[str], content: bytes) -> Path:
@@ -38,6 +44,11 @@ def write(path: str | os.PathLike[str], content: bytes) -> Path:
             raise OSError(_sentence(path, error)) from error
         raise
     return path
+
+
+def write_json(path: str | os.PathLike[str], content: dict[str, Any]) -> Path:
+    """:func:`write` for what JSON can hold."""
+    return write(path, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
 
 
 def writable(path: str | os.PathLike[str]) -> Path:

@@ -35,13 +35,12 @@ class Checkpoint:
         every: steps between two writes; the last step is always written.
 
     Raises:
-        OSError: the place cannot be written.
         ValueError: every is no whole number of at least 1.
     """
 
     def __init__(self, path: str | os.PathLike[str], every: int = 1000) -> None:
         self.every = inputs.positive_int("every", every)
-        self.path = files.writable(path)
+        self.path = Path(path)
 
     def save(self, state: State) -> None:
         """Writes the state, if it is finite; whatever happens meanwhile, the file is the old one
@@ -74,9 +73,11 @@ class Checkpoint:
         """Puts the state back to what the file holds; False, and nothing done, without a file.
 
         Raises:
+            OSError: the place cannot be written, which is found out before the first step.
             ValueError: the file is no checkpoint, or one of another run, or several processes do
                 not see the same one.
         """
+        files.writable(self.path)
         if found := self.path.exists():
             self._load(state)
         steps = state.workers.each(state.step)
@@ -130,7 +131,7 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         return read_tensors(path, FORMAT)
     except ValueError as error:
         reason = " ".join(str(error).split())
-        raise ValueError(
+        raise files.BrokenFileError(
             f"{path} is not a whole checkpoint of this package ({reason}); remove it to start anew"
         ) from None
 

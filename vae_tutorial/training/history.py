@@ -41,7 +41,7 @@ class History:
         Raises:
             OSError: the disk is full or the place cannot be written.
         """
-        files.write(path, (json.dumps(asdict(self), indent=1) + "\n").encode())
+        files.write_json(path, asdict(self))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> History:

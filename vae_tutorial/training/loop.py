@@ -105,7 +105,7 @@ def fit(
     inputs.positive_int("num_samples", num_samples)
     workers = workers or Workers()
     batches, held_out = batches_of(model, data, batch_size, seed, transform)
-    total = _total_steps(epochs, steps, batches.steps_per_epoch)
+    total = total_steps(epochs, steps, batches.steps_per_epoch)
     every = batches.steps_per_epoch or RECORD_STREAM if every is None else every
     inputs.positive_int("every", every)
     weight = _schedule("beta", beta)
@@ -216,7 +216,7 @@ def _set_rate(optimizer: Optimizer, rate: float) -> None:
         group["lr"] = rate
 
 
-def _total_steps(epochs: int | None, steps: int | None, per_epoch: int | None) -> int | None:
+def total_steps(epochs: int | None, steps: int | None, per_epoch: int | None) -> int | None:
     """How long to train, in steps; None until the stream ends."""
     if epochs is not None and steps is not None:
         raise ValueError(f"give epochs or steps, not both ({epochs!r} and {steps!r})")

@@ -54,7 +54,7 @@ def load_model(path: str | os.PathLike[str], device: torch.device | str | None =
         vae.load_state_dict(tensors)
     except (ValueError, KeyError, TypeError, RuntimeError) as error:
         reason = " ".join(str(error).split())
-        raise ValueError(
+        raise files.BrokenFileError(
             f"{path} is not a whole model file of this package ({reason}); save the model again"
         ) from error
     return vae

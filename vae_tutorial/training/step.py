@@ -64,18 +64,24 @@ class Loss(nn.Module):
     def forward(self, x: Tensor, eps: Tensor, beta: Tensor) -> tuple[Tensor, Tensor | None]:
         """(objective, [reconstruction, kl] without gradient or None), summed over the batch."""
         found = self.objective(self.model, x, eps=eps)
-        terms = found if isinstance(found, Elbo) else None
-        if isinstance(found, tuple):
-            found, terms = found
-        value = found.weighted(beta) if isinstance(found, Elbo) else found
-        if value.shape != x.shape[:1]:
-            raise ValueError(
-                f"the objective must return one value per example, shape [{len(x)}], not "
-                f"{list(value.shape)}: fit takes the mean itself"
-            )
-        if terms is None:
-            return value.sum(), None
-        return value.sum(), torch.stack([terms.reconstruction.sum(), terms.kl.sum()]).detach()
+        if isinstance(found, Elbo):
+            terms = torch.stack([_sum(found.reconstruction, x), _sum(found.kl, x)])
+            return terms[0] - beta * terms[1], terms.detach()
+        if isinstance(found, Tensor):
+            return _sum(found, x), None
+        value, elbo = found
+        terms = torch.stack([elbo.reconstruction.sum(), elbo.kl.sum()])
+        return _sum(value, x), terms.detach()
+
+
+def _sum(values: Tensor, x: Tensor) -> Tensor:
+    """The sum over the examples, of what has to be one value for each."""
+    if values.shape != x.shape[:1]:
+        raise ValueError(
+            f"the objective must return one value per example, shape [{len(x)}], not "
+            f"{list(values.shape)}: fit takes the mean itself"
+        )
+    return values.sum()
 
 
 class Sums(NamedTuple):
@@ -111,8 +117,9 @@ class Step:
         """The sums over this process's part of the whole batch x [B, D] with noise eps [L, B, J];
         the gradient is left in the parameters."""
         self.size = self.size or len(x)
-        full = self.compiled is not None and len(x) == self.size
-        loss = self.compiled if full else self.loss
+        loss = self.loss
+        if self.compiled is not None and len(x) == self.size:
+            loss = self.compiled
         workers, scale = self.workers, self.workers.scale(len(x))
         part, noise = workers.part(x), workers.part(eps, dim=1)
         weight = torch.tensor(beta, device=x.device)

@@ -1,14 +1,14 @@
-"""What this book adds to Sphinx: still pictures behind widgets, ticks, links to the slides.
+"""What this book adds to Sphinx: still pictures behind widgets, ticks, folded checks, slides.
 
-It numbers equations by chapter, and takes out scripts that Sphinx lists twice: the second would be
-an error in the reader's browser.
+It numbers equations by chapter, links to the slides, and takes out scripts that Sphinx lists
+twice: the second would be an error in the reader's browser. How chapters are written is read by
+tools/grammar.py.
 """
 
 from __future__ import annotations
 
 import html
-import json
-import re
+import sys
 from functools import cache
 from itertools import groupby
 from pathlib import Path
@@ -18,8 +18,10 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.transforms.post_transforms import SphinxPostTransform
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the repository's root
+from tools import grammar
+
 VIEW = "application/vnd.jupyter.widget-view+json"
-TICK = re.compile(r"✓ (?P<label>[\w-]+)(?P<rest>.*)")
 ICON = "fas fa-chalkboard"
 
 
@@ -48,37 +50,64 @@ class Ticks(SphinxPostTransform):
 
     def run(self, **kwargs: Any) -> None:
         for block in list(self.document.findall(nodes.literal_block)):
-            text = block.astext().rstrip("\n")
-            if "stream" in block.get("classes", []) and TICK.search(text):
-                runs = groupby(text.split("\n"), key=lambda line: bool(TICK.fullmatch(line)))
-                parts = [self.part(ticks, list(lines)) for ticks, lines in runs]
+            lines = block.astext().rstrip("\n").split("\n")
+            if "stream" in block.get("classes", []) and any(map(grammar.is_tick, lines)):
+                runs = groupby(lines, key=grammar.is_tick)
+                parts = [self.part(ticks, list(run)) for ticks, run in runs]
                 block.parent.replace(block, _raw("".join(parts)))
 
     def part(self, ticks: bool, lines: list[str]) -> str:
         if not ticks:
             return f'<pre class="plain-output">{html.escape(chr(10).join(lines))}</pre>'
-        rows = "".join(f"<li>{self.row(m)}</li>" for line in lines if (m := TICK.fullmatch(line)))
+        rows = "".join(f"<li>{self.row(line)}</li>" for line in lines)
         return f'<ul class="ticks">{rows}</ul>'
 
-    def row(self, tick: re.Match[str]) -> str:
-        label, rest = tick["label"], html.escape(tick["rest"])
-        equation = self.env.get_domain("math").data["objects"].get(label)
-        mark = '<span class="tick">✓</span>'
-        if equation is None or equation[0] != self.env.docname:
-            return f"{mark} <span>{label}{rest}</span>"
-        link = f'<a href="#equation-{label}">({equation[1]}) {label}</a>'
-        return f"{mark} <span>{link}{rest}</span>"
+    def row(self, line: str) -> str:
+        tick = grammar.TICK.fullmatch(line)
+        assert tick is not None
+        label, rest = tick["label"], html.escape(line.partition(":")[2])
+        number = _numbers(self.env).get(label)
+        name = f'<a href="#equation-{label}">({number}) {label}</a>' if number else label
+        return f'<span class="tick">✓</span> <span>{name}:{rest}</span>'
 
 
-def chapter_number(docname: str) -> int | None:
-    """4 for chapters/04_kl_divergence, None for pages that are no numbered chapter."""
-    found = re.match(r"(\d+)_", Path(docname).name)
-    return int(found[1]) if found else None
+class FoldedChecks(SphinxPostTransform):
+    """A checking cell shows its tick; its code opens below, from a line that says what it is."""
+
+    default_priority = 2  # before the ticks lose their text
+    formats = ("html",)
+
+    def run(self, **kwargs: Any) -> None:
+        cells = [
+            cell
+            for cell in self.document.findall(nodes.container)
+            if cell.get("nb_element") == "cell_code" and f"tag_{grammar.CHECK}" in cell["classes"]
+        ]
+        checks = [[call.label for call in grammar.verified(_code(cell))] for cell in cells]
+        labels = grammar.fold_labels(checks, _numbers(self.env))
+        for cell, label in zip(cells, labels, strict=True):
+            parts = {part.get("nb_element"): part for part in cell.children}
+            code = parts["cell_code_source"]
+            cell.remove(code)
+            summary = f"<summary>{html.escape(label)}</summary>"
+            cell.extend([_raw(f'<details class="check">{summary}'), code, _raw("</details>")])
+
+
+def _code(cell: nodes.Node) -> str:
+    return "\n".join(
+        part.astext() for part in cell.children if part.get("nb_element") == "cell_code_source"
+    )
+
+
+def _numbers(env: Any) -> dict[str, str]:
+    """Label -> number of the equations of the page that is being written."""
+    objects = env.get_domain("math").data["objects"]
+    return {label: str(n) for label, (page, n) in objects.items() if page == env.docname}
 
 
 def number_equations(app: Sphinx, doctree: nodes.document) -> None:
     """Equations count within their chapter: (4.1), (4.2), …"""
-    chapter = chapter_number(app.env.docname)
+    chapter = grammar.chapter_number(app.env.docname)
     domain = app.env.get_domain("math")
     labeled = [node for node in doctree.findall(nodes.math_block) if node.get("label")]
     for count, node in enumerate(labeled, 1):
@@ -90,7 +119,7 @@ def name_chapter(
     app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any
 ) -> None:
     """A chapter's number stands above its title."""
-    number = chapter_number(pagename)
+    number = grammar.chapter_number(pagename)
     if doctree is not None and number and "body" in context:
         kicker = f'<p class="chapter-number">Chapter {number}</p>\n<h1>'
         context["body"] = context["body"].replace("<h1>", kicker, 1)
@@ -101,13 +130,9 @@ def _raw(text: str) -> nodes.raw:
 
 
 @cache
-def has_deck(notebook: Path) -> bool:
-    """Whether a notebook starts a slide anywhere, so that tools/slides.py makes a deck of it."""
-    if notebook.suffix != ".ipynb":
-        return False
-    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
-    types = [cell["metadata"].get("slideshow", {}).get("slide_type") for cell in cells]
-    return "slide" in types
+def has_deck(page: Path) -> bool:
+    """Whether a page is a notebook of which tools/slides.py makes a deck."""
+    return page.suffix == ".ipynb" and grammar.has_deck(grammar.cells(page))
 
 
 def link_deck(
@@ -143,6 +168,7 @@ def drop_double_scripts(
 
 def setup(app: Sphinx) -> dict[str, bool]:
     app.add_post_transform(StillBehindWidget)
+    app.add_post_transform(FoldedChecks)
     app.add_post_transform(Ticks)
     app.connect("doctree-read", number_equations)
     app.connect("html-page-context", name_chapter)
