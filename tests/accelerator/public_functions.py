@@ -47,7 +47,7 @@ from vae_tutorial import (
     schedules,
     training,
 )
-from vae_tutorial.book import checks, figures, pretrained, seeds
+from vae_tutorial.book import checks, figures, pretrained, seeds, tables
 from vae_tutorial.book.widgets import LatentExplorer
 from vae_tutorial.model import VAE
 from vae_tutorial.support.devices import default_device
@@ -105,7 +105,14 @@ def normal(p: distributions.DiagonalNormal | distributions.FullNormal, at: Place
     eps = at.normal(3, B, J)
     z = p.from_noise(eps)
     wide = p.expand(torch.Size((3, B)))
-    return z, p.log_prob(z), p.detached().log_prob(z), wide.log_prob(z), p.mean, p.entropy()
+    drawn = p.rsample((3,)).shape
+    yield z, p.log_prob(z), p.detached().log_prob(z), wide.log_prob(z), drawn
+    yield p.mean, p.variance, p.entropy()
+
+
+def standard(at: Place) -> object:
+    p = distributions.StandardNormal(at.normal(J) * 0)
+    return normal(p, at)
 
 
 def bernoulli(at: Place) -> object:
@@ -294,6 +301,13 @@ def verified(at: Place) -> object:
     checks.verify("eq-here", checks.close(a, a), wrong=checks.close(a, a + 1))
 
 
+def tabled(at: Place) -> object:
+    row = [at.put(1.5), tables.about(at.put(2.0), 0.1)]
+    shown = repr(tables.table({"here": row}, ["a", "b"]))
+    assert not tables.differences(shown, shown)
+    return shown
+
+
 def seeded(at: Place) -> object:
     with randomness.forked_seed(3, at.device):
         return nn.Linear(3, 3).to(at.device)
@@ -310,6 +324,7 @@ ENTRIES: dict[Callable[..., object], Entry] = {
     distributions.DiagonalNormal: lambda at: normal(at.vae().encode(at.x), at),
     distributions.FullNormal: lambda at: normal(at.vae(posterior="full").encode(at.x), at),
     distributions.OneHotSequence: letters,
+    distributions.StandardNormal: standard,
     distributions.draw: draws,
     evaluation.ActiveUnits: units,
     evaluation.Evidence: evidence,
@@ -402,6 +417,11 @@ ENTRIES: dict[Callable[..., object], Entry] = {
     checks.estimates: lambda at: checks.estimates(at.normal(90), at.put(0.0)).ok,
     checks.identical: lambda at: checks.identical(sympy.Integer(2), sympy.Integer(1) + 1).ok,
     checks.verify: verified,
+    tables.About: tabled,
+    tables.Table: tabled,
+    tables.about: tabled,
+    tables.differences: tabled,
+    tables.table: tabled,
     figures.history: lambda at: figures.history(small_fit(at)[1]),
     figures.latent_scatter: lambda at: figures.latent_scatter(
         at.normal(B, J), at.dataset.test.labels[:B]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
 HERE = Path(__file__).resolve().parent
 START = (
     "import torch, pretend_accelerator; x = torch.ones(3, 2).to('pretend'); c = torch.ones(3, 2)\n"
