@@ -98,7 +98,7 @@ def main() -> None:
     )
 
     def score(images: Tensor) -> None:
-        log_evidence(model, images, SAMPLES, rng=0)
+        log_evidence(model, images, num_samples=SAMPLES, rng=0)
 
     products = {f"matrix products, {c:,} at a time": matrix_products(model, c) for c in CHUNKS}
     runs: dict[str, Run] = {

@@ -18,24 +18,24 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 MUTANTS = {
     "the sign of the log-variance in gaussian_kl": (
-        "vae_tutorial/objectives.py",
+        "vae_tutorial/kl.py",
         "torch.expm1(d) - d +",
         "torch.expm1(d) + d +",
     ),
     "the sign of the squared mean in gaussian_kl": (
-        "vae_tutorial/objectives.py",
-        "- d + (mu - prior_mu) ** 2",
-        "- d - (mu - prior_mu) ** 2",
+        "vae_tutorial/kl.py",
+        "- d + square",
+        "- d - square",
     ),
     "a mean instead of the sum over dimensions in elbo": (
         "vae_tutorial/objectives.py",
-        "log_prob(x).mean(0)  # [L, B] -> [B]",
-        "log_prob(x).mean(0) / x.shape[-1]",
+        "Elbo(model.log_likelihood(x, z).mean(0), ",
+        "Elbo(model.log_likelihood(x, z).mean(0) / x.shape[-1], ",
     ),
     "the log-variance used as the standard deviation": (
         "vae_tutorial/distributions.py",
-        "sigma = torch.exp(0.5 * log_var)",
-        "sigma = torch.exp(log_var)",
+        "torch.exp(0.5 * log_var)",
+        "torch.exp(log_var)",
     ),
 }
 

@@ -170,4 +170,4 @@ def test_parts_are_as_equal_as_can_be_and_weigh_one_batch():
     assert [w.part(x[:2]).tolist() for w in few] == [[0], [1], [1]]
     assert [w.scale(2) for w in few] == [1.5, 1.5, 0] and few[2].scale(6) == 0.5
     assert torch.equal(torch.cat(parts), x) and [len(p) for p in parts] == [3, 2, 2]
-    assert Workers(1, 3).part(x.view(1, 7), dim=1).tolist() == [[3, 4]]
+    assert ProcessGroup(1, 3).part(x.view(1, 7), dim=1).tolist() == [[3, 4]]

@@ -117,7 +117,7 @@ class Step:
         """The sums over this process's part of the whole batch x [B, D] with noise eps [L, B, J];
         the gradient is left in the parameters."""
         self.size = self.size or len(x)
-        loss = self.loss
+        loss: Callable[..., tuple[Tensor, Tensor | None]] = self.loss
         if self.compiled is not None and len(x) == self.size:
             loss = self.compiled
         workers, scale = self.workers, self.workers.scale(len(x))
