@@ -2,14 +2,14 @@
 # make test     everything that CI runs                       make robust    chapters at 20 other seeds
 # make quick    lint, types and the tests that are not slow: while you work, under two minutes
 # make chapters run the notebooks, store their outputs        make bench     the benchmarks
-# make equations  draft the entries of new equations
+# make equations  draft the entries of new equations          make accelerator  chapters on a device without a GPU
 # Every target sets up .venv by itself; Python 3.11 or later and make are all it needs.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := book
-.PHONY: book slides serve chapters equations robust bench test quick lint types browser mutants \
+.PHONY: book slides serve chapters equations robust accelerator bench test quick lint types browser mutants \
 	pretrained vendor requirements address clean
 
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
@@ -63,6 +63,11 @@ equations: $(READY)
 
 robust: $(READY)
 	$(BIN)/python -m tools.robust --offsets $(OFFSETS) $(NOTEBOOKS)
+
+# a device in pretence, on which code that mixes devices fails as on a GPU
+accelerator: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/accelerator
+	$(BIN)/python -m tools.accelerator $(NOTEBOOKS)
 
 bench: $(READY)
 	$(BIN)/python benchmarks/throughput.py

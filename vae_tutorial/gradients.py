@@ -70,8 +70,8 @@ def flat_gradient(objective: Tensor, parameters: Iterable[Tensor]) -> Tensor:
 def _tensors(parameters: Iterable[Tensor]) -> list[Tensor]:
     """The parameters as a list; a single one is no list of its rows, which have no gradient."""
     single = isinstance(parameters, Tensor) or not isinstance(parameters, Iterable)
-    found = [parameters] if single else list(parameters)
-    wrong = found if single else [p for p in found if not isinstance(p, Tensor)]
+    found: list[Tensor] = [] if single else list(parameters)
+    wrong = [parameters] if single else [p for p in found if not isinstance(p, Tensor)]
     if wrong:
         raise TypeError(
             f"parameters must be a list of tensors, not {'' if single else 'of '}"

@@ -1,18 +1,20 @@
 """A device without a GPU: ``pretend``, on which mixing devices is an error.
 
 Importing this module registers it with torch, once and for the whole process. A tensor on it holds
-a tensor on the CPU and computes with that one, but is no CPU tensor itself: where the two meet, and
-where NumPy asks for its numbers, it raises as a GPU's tensor would. Only what a GPU allows passes: a
-CPU scalar, an index, a copy from device to device.
+a tensor on the CPU and computes with that one, but is no CPU tensor itself: where the two meet,
+and where NumPy asks for its numbers, it raises as a GPU's tensor would. Only what a GPU allows
+passes: a CPU scalar, an index, a copy from device to device.
 
-It is a double, and says nothing about speed, memory, several devices, captured graphs, or the order
-of sums. It draws random numbers from the CPU's global generator.
+It is a double, and says nothing about speed, memory, several devices, captured graphs, or the
+order of sums. It draws random numbers from the CPU's global generator, and autocast leaves it in
+float32.
 
-How it works. Every operation on such a tensor arrives at ``_compute``, which unwraps the arguments,
-calls the same operation on the CPU and wraps the result. Three things are torch's doing:
-- C++ copies tensors without their Python attributes, so that the CPU tensor is found by the storage;
-- operations made of others resize their outputs unseen, so that shapes are put right after a call;
-- a view is made by a kernel of its own, so that ``_register_views`` adds one for each.
+How it works. Every operation on such a tensor arrives at ``_compute``, which unwraps the
+arguments, calls the same operation on the CPU and wraps the result. Three things are torch's
+doing:
+- C++ copies tensors without their Python attributes: the CPU tensor is found by the storage then;
+- operations made of others resize their outputs unseen: shapes are put right after each call;
+- a view is made by a kernel of its own, unless one is registered: ``_register_kernels`` does.
 """
 
 from __future__ import annotations
@@ -26,6 +28,19 @@ NAME = "pretend"
 aten = torch.ops.aten
 COPIES = {aten.copy_.default, aten._copy_from.default}
 INDEXED = {"aten::index", "aten::index_put", "aten::index_put_", "aten::_index_put_impl_"}
+
+
+def _convolution_backward(grad, x, weight, *how):
+    *how, output_mask = how
+    transposed, groups = how[3], how[5]
+    bias = weight.shape[1] * groups if transposed else weight.shape[0]
+    return aten.convolution_backward(grad, x, weight, [bias], *how, output_mask)
+
+
+ON_CPU = {  # what torch leaves to every device to write
+    aten.convolution_overrideable.default: aten.convolution.default,
+    aten.convolution_backward_overrideable.default: _convolution_backward,
+}
 operations = 0
 """How many operations the device has computed."""
 _held: dict[int, Tensor] = {}  # the storage of a tensor -> the CPU tensor that it stands for
@@ -48,11 +63,19 @@ _setup_privateuseone_for_python_backend(NAME, backend_module=_Device())
 
 
 class PretendTensor(Tensor):
-    """A tensor on the device; ``on_cpu`` is what it stands for."""
+    """A tensor on the device. The class is what lets torch make an ``nn.Parameter`` of it."""
 
     on_cpu: Tensor
 
-    def __format__(self, spec: str) -> str:  # a subclass would else be formatted as an object
+    @classmethod
+    def __torch_function__(cls, function, types, args=(), kwargs=None):
+        with torch._C.DisableTorchFunctionSubclass():
+            result = function(*args, **(kwargs or {}))
+        if type(result) is Tensor and result.device.type == NAME:  # one that C++ made
+            result.__class__ = cls
+        return result
+
+    def __format__(self, spec: str) -> str:
         return format(self.item() if self.dim() == 0 else repr(self), spec)
 
 
@@ -103,7 +126,7 @@ def _compute(op, *args, **kwargs):
         indices = tree_map(lambda value: enter(value, may_be_on_cpu=True), args[1])
         inner = [tree_map(enter, args[0]), indices, *tree_map(enter, args[2:])]
     else:
-        inner = tree_map(enter, args)
+        inner = [tree_map(enter, value) for value in args]
     if op is aten._copy_from.default:
         inner[1].copy_(inner[0])
         return args[1]
@@ -111,7 +134,10 @@ def _compute(op, *args, **kwargs):
         return inner[0].item()
     if op is aten.view.default:  # contiguous or not, as C++ believes it to be
         return leave(inner[0].reshape(inner[1]))
-    result = op(*inner, **tree_map(enter, kwargs))
+    for i, argument in enumerate(op._schema.arguments[: len(inner)]):
+        if isinstance(inner[i], (bool, int, float)) and str(argument.type) == "Tensor":
+            inner[i] = torch.tensor(inner[i])  # as which torch counts a number beside a tensor
+    result = ON_CPU.get(op, op)(*inner, **tree_map(enter, kwargs))
     for outer in outers.values():
         if outer.shape != outer.on_cpu.shape:  # an output that was resized
             with torch.no_grad():
@@ -119,8 +145,9 @@ def _compute(op, *args, **kwargs):
     return tree_map(leave, result)
 
 
-def _register_views(library: torch.library.Library) -> None:
-    """A kernel of its own for every operation that returns a view of its argument."""
+def _register_kernels(library: torch.library.Library) -> None:
+    """A kernel of its own for every operation that makes a view, or of a tensor another view, and
+    for those that torch leaves to the device."""
     for name in torch._C._dispatch_get_all_op_names():
         short, _, overload = name.removeprefix("aten::").partition(".")
         if not name.startswith("aten::") or short in ("_fw_primal", "_make_dual"):
@@ -130,12 +157,14 @@ def _register_views(library: torch.library.Library) -> None:
             name, "CompositeImplicitAutograd"
         ):
             continue
-        if any(r.alias_info and not r.alias_info.is_write for r in op._schema.returns):
+        view = any(r.alias_info and not r.alias_info.is_write for r in op._schema.returns)
+        if view or torch.Tag.inplace_view in op.tags or op in ON_CPU:
             kernel = lambda *args, _op=op, **kwargs: _compute(_op, *args, **kwargs)  # noqa: E731
             library.impl(name.removeprefix("aten::"), kernel, "PrivateUse1")
 
 
 _fallback = torch.library.Library("_", "IMPL")
 _fallback.fallback(_compute, "PrivateUse1")
+_fallback.fallback(torch.library.fallthrough_kernel, "AutocastPrivateUse1")
 _views = torch.library.Library("aten", "IMPL")
-_register_views(_views)
+_register_kernels(_views)
