@@ -19,13 +19,13 @@ ROOT = Path(__file__).resolve().parents[1]
 MUTANTS = {
     "the sign of the log-variance in gaussian_kl": (
         "vae_tutorial/kl.py",
-        "torch.expm1(d) - d +",
-        "torch.expm1(d) + d +",
+        "torch.expm1(log_var) - log_var +",
+        "torch.expm1(log_var) + log_var +",
     ),
     "the sign of the squared mean in gaussian_kl": (
         "vae_tutorial/kl.py",
-        "- d + square",
-        "- d - square",
+        "- log_var + mu * mu",
+        "- log_var - mu * mu",
     ),
     "a mean instead of the sum over dimensions in elbo": (
         "vae_tutorial/objectives.py",

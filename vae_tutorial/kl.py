@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 from torch.distributions import Distribution, kl_divergence, register_kl
@@ -17,8 +15,8 @@ __all__ = ["gaussian_kl", "kl_to_prior"]
 def gaussian_kl(
     mu: Tensor,
     log_var: Tensor,
-    prior_mu: Tensor | float = 0.0,
-    prior_log_var: Tensor | float = 0.0,
+    prior_mu: Tensor | float | None = None,
+    prior_log_var: Tensor | float | None = None,
 ) -> Tensor:
     """KL divergence between diagonal Gaussians, q = N(mu, exp(log_var)) from p, in nats.
 
@@ -29,7 +27,8 @@ def gaussian_kl(
 
     Args:
         mu, log_var: mean and log-variance of q, [..., J].
-        prior_mu, prior_log_var: those of p, numbers or tensors that broadcast against q's.
+        prior_mu, prior_log_var: those of p, numbers or tensors that broadcast against q's; 0 each
+            where they are not given.
 
     Returns:
         [...], summed over the last dimension; never negative, zero exactly where q = p.
@@ -44,11 +43,13 @@ def gaussian_kl(
             f"mu and log_var must have the same shape, not {list(mu.shape)} and "
             f"{list(log_var.shape)}; they are the two heads of one encoder"
         )
-    d, square = log_var - prior_log_var, (mu - prior_mu) ** 2
-    if isinstance(prior_log_var, Tensor):
-        square = square * torch.exp(-prior_log_var)
-    elif prior_log_var != 0:
-        square = square * math.exp(-prior_log_var)
+    if prior_mu is None and prior_log_var is None:
+        return 0.5 * (torch.expm1(log_var) - log_var + mu * mu).sum(-1)
+    prior_mu, prior_log_var = (
+        torch.as_tensor(0.0 if p is None else p, dtype=mu.dtype, device=mu.device)
+        for p in (prior_mu, prior_log_var)
+    )
+    d, square = log_var - prior_log_var, (mu - prior_mu) ** 2 * torch.exp(-prior_log_var)
     return 0.5 * (torch.expm1(d) - d + square).sum(-1)
 
 

@@ -93,8 +93,8 @@ class State:
         if len(bad):
             step = self.step - len(values) + int(bad[0]) + 1
             return f"the objective of {self._name(step)} is {float(values[int(bad[0])])}"
-        finite = torch.stack([torch.isfinite(p).all() for p in self.model.parameters()]).all()
-        if not bool(finite):
+        sums = torch.stack([p.detach().sum() for p in self.model.parameters()])
+        if not bool(torch.isfinite(sums).all()):  # one number that is not makes its sum so
             return f"the parameters are no longer finite after {self._name(self.step)}"
         if valid_elbo is not None and not math.isfinite(valid_elbo):
             return f"the held-out ELBO after {self._name(self.step)} is {valid_elbo}"

@@ -65,8 +65,9 @@ class Loss(nn.Module):
         """(objective, [reconstruction, kl] without gradient or None), summed over the batch."""
         found = self.objective(self.model, x, eps=eps)
         if isinstance(found, Elbo):
-            terms = torch.stack([_sum(found.reconstruction, x), _sum(found.kl, x)])
-            return terms[0] - beta * terms[1], terms.detach()
+            reconstruction, kl = _sum(found.reconstruction, x), _sum(found.kl, x)
+            terms = torch.stack([reconstruction.detach(), kl.detach()])
+            return reconstruction - beta * kl, terms
         if isinstance(found, Tensor):
             return _sum(found, x), None
         value, elbo = found
@@ -125,7 +126,7 @@ class Step:
         weight = torch.tensor(beta, device=x.device)
         with self._surroundings(number, counted=scale > 0):
             value, terms = loss(part, noise, weight)
-        (-scale * value).backward()
+        value.backward(gradient=torch.tensor(-scale, device=x.device))
         return Sums(value.detach(), terms, len(part) if scale else 0)
 
     @contextmanager
