@@ -4,7 +4,7 @@
 prints a table: (a) the textbook loop, (b) the same on a TensorDataset, (c) only the matrix
 products of a step, (d) the barest loop in plain PyTorch, and ``fit`` as it is, in bfloat16, and
 compiled. Real MNIST. ``--after 3000`` trains so many steps before: by then numbers that are too
-small to matter have slowed down every loop that keeps them (``State.flush``).
+small to matter have slowed down every loop that keeps them (``State.drop_subnormal_numbers``).
 """
 
 from __future__ import annotations

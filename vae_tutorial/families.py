@@ -1,8 +1,15 @@
 """Families: a network's output in, a distribution out.
 
-A *posterior* makes q(z|x) of parameters [B, P]; a *likelihood* makes p(x|z) of parameters [..., P]
-and says which data it can explain. The networks that compute the parameters know nothing of this;
-``VAE`` joins the two.
+A posterior family makes q(z|x) of parameters [B, P]; a likelihood makes p(x|z) of parameters
+[..., P] and says which data it can explain. The networks that compute the parameters know nothing
+of this; ``VAE`` joins the two. A family and the distribution that it makes have different names:
+
+    DiagonalGaussian -> DiagonalNormal          Bernoulli   -> BernoulliLogits
+    FullGaussian     -> FullNormal              Categorical -> OneHotSequence
+    LearnedGaussian  -> DiagonalNormal          Gaussian    -> DiagonalNormal
+
+A likelihood of one's own is any function or module from parameters to a distribution with event
+shape [D]; what it learns beside the decoder must be a parameter of a module.
 """
 
 from __future__ import annotations
@@ -35,11 +42,12 @@ __all__ = [
 
 
 class Posterior(Protocol):
-    """q(z|x) for B examples: what a posterior of one's own has to have, and nothing more.
+    """The distribution q(z|x) for B examples: what a posterior of one's own has to have.
 
     ``VAE(…, posterior=f)`` takes any function or module f from parameters [B, P] to such an
     object. The noise is standard normal, [..., B, f.noise_dim], with J numbers for each z where f
-    has no ``noise_dim``.
+    has no ``noise_dim``. With a property ``mean``, [B, J], there are also active units and
+    reconstructions; ``f.units(parameters)`` says in which steps q is improved for a single x.
     """
 
     def from_noise(self, eps: Tensor) -> Tensor:
@@ -166,6 +174,7 @@ class Gaussian(nn.Module):
         inputs.finite_number("floor", floor, above=0)
         lowest = floor if variance == "shared" else 0.0
         inputs.finite_number("the initial variance", initial, above=lowest)
+        self.initial, self.floor = initial, floor
         self.register_buffer("log_floor", torch.tensor(floor).log(), persistent=False)
         if variance == "shared":
             self.u = nn.Parameter(torch.tensor(initial - floor).log())
@@ -175,6 +184,9 @@ class Gaussian(nn.Module):
     def num_parameters(self, data_dim: int) -> int:
         """P, how many numbers the decoder returns."""
         return 2 * data_dim if self.variance == "predicted" else data_dim
+
+    def extra_repr(self) -> str:
+        return f"{self.variance!r}, initial={self.initial:g}, floor={self.floor:g}"
 
     def forward(self, parameters: Tensor) -> DiagonalNormal:
         if self.variance == "fixed":

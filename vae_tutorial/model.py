@@ -53,8 +53,8 @@ class VAE(nn.Module):
     precision = "float32"
     """``"bf16"`` computes the networks' matrix products in bfloat16, all else as it is."""
     checks_data = True
-    """Whether every call looks at its data first; a training loop that has looked says False."""
-    _zero: Tensor
+    """Whether calls check their data; ``fit``, which has checked them, sets it to False."""
+    _zero: Tensor  # J zeros, which know the dtype and the device
 
     def __init__(
         self,
@@ -112,10 +112,11 @@ class VAE(nn.Module):
             seed: the seed of the initial weights; torch's global generator is left as it was.
             device: as for :class:`VAE`.
 
-        Raises:
-            ValueError: a size below 1, an unknown name, or a variance that cannot be.
+        Raises: ValueError for a size below 1, an unknown name, or a variance that cannot be.
         """
-        settings = {name: value for name, value in locals().items() if name not in _NO_SETTINGS}
+        settings = dict(locals())  # all arguments, but for these
+        for name in ("cls", "seed", "device"):
+            del settings[name]
         sizes = [hidden] if isinstance(hidden, int) else list(hidden)
         if not sizes:
             raise ValueError("hidden must name at least one layer, such as (200,), not ()")
@@ -208,12 +209,14 @@ class VAE(nn.Module):
     @property
     def theta(self) -> list[nn.Parameter]:
         """The parameters of p(x, z): of decoder, likelihood and prior."""
-        return _parameters(self.decoder, self.likelihood, self.prior_network)
+        parts = (self.decoder, self.likelihood, self.prior_network)
+        return [p for part in parts if isinstance(part, nn.Module) for p in part.parameters()]
 
     @property
     def phi(self) -> list[nn.Parameter]:
         """The parameters of q(z|x): of encoder and posterior."""
-        return _parameters(self.encoder, self.posterior)
+        parts = (self.encoder, self.posterior)
+        return [p for part in parts if isinstance(part, nn.Module) for p in part.parameters()]
 
     @property
     def noise_dim(self) -> int:
@@ -275,10 +278,3 @@ class VAE(nn.Module):
                 f"VAE(…, posterior=…, likelihood=…) make distributions of it"
             )
         return out
-
-
-_NO_SETTINGS = {"cls", "seed", "device"}
-
-
-def _parameters(*parts: object) -> list[nn.Parameter]:
-    return [p for part in parts if isinstance(part, nn.Module) for p in part.parameters()]

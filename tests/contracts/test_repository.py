@@ -96,9 +96,10 @@ def test_the_readmes_code_runs_and_learns():
         for b in blocks
     ]
     numbers = [[float(n) for n in re.findall(r"-?\d+\.\d", s.stdout)] for s in said]
-    (value, kl), (first, last) = numbers
+    (value, kl), (first, last), (found, best) = numbers
     assert -22.5 < value < -18 and 1.5 < kl < 6  # independent pixels reach -24.5
     assert first < -35 and -20 < last < 0  # one's own tensor and convolutional pair
+    assert abs(found - best) < 0.05  # a flow reaches the exact maximum likelihood
 
 
 def test_links_in_the_root_documents_resolve():

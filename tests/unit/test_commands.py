@@ -111,7 +111,7 @@ def test_results_say_how_they_came_about(run):
     ) + "\n"
     work = results["training"]
     assert (work["steps"], work["epochs"], work["resumed_after_step"]) == (26, 2.0, 0)
-    assert work["examples_per_second"] == pytest.approx(2 * 1297 / work["seconds"], rel=0.01)
+    assert work["examples_per_second"] == pytest.approx(2 * 1297 / work["seconds"], rel=0.1)
     assert results["data"]["name"] == "digits" and results["data"]["pixels"] == "static"
     assert results["device"] == "cpu" and "threads" in results["hardware"]
     assert results["versions"]["torch"] == torch.__version__ and results["processes"] == 1

@@ -11,6 +11,7 @@ from vae_tutorial import data, objectives, schedules, training
 from vae_tutorial.model import VAE
 from vae_tutorial.training.history import History
 from vae_tutorial.training.progress import Progress, describe
+from vae_tutorial.training.step import iwae
 
 
 @pytest.fixture(scope="module")
@@ -284,3 +285,11 @@ def test_a_data_sets_own_transform_is_applied_without_being_asked_for(x):
     assert torch.equal(parameters(ours), parameters(by_hand)) and len(history.valid_elbo) == 2
     with pytest.raises(ValueError, match="only for binary data"):
         training.fit(small(), grey, progress=False)
+
+
+def test_beta_is_refused_where_it_would_weight_nothing(x):
+    """An objective that returns no Elbo has no KL term of its own to weight."""
+    for objective in (objectives.sgvb_a, iwae):
+        with pytest.raises(ValueError, match="beta must be 1 with an objective that returns"):
+            training.fit(small(), x, objective=objective, beta=0.5, progress=False)
+        training.fit(small(), [x], objective=objective, num_samples=2, progress=False)

@@ -191,6 +191,12 @@ def test_expanding_repeats_the_batch():
         assert torch.equal(expanded.log_prob(z), q.log_prob(z))
 
 
+def test_a_likelihood_says_what_it_is():
+    """Checkpoints compare models by what they say of themselves."""
+    shown = {repr(Gaussian("fixed", v)) for v in (0.1, 0.2)} | {repr(Gaussian("shared", 0.1))}
+    assert len(shown) == 3 and "Gaussian('fixed', initial=0.1, floor=0.001)" in shown
+
+
 def test_draws_come_from_the_generator_alone():
     peaks = Normal(torch.tensor([-1.0, 2.0]), 0.5)
     own = DiagonalNormal(torch.tensor([-1.0, 2.0]), torch.tensor([0.5, 0.5]).log() * 2)

@@ -111,3 +111,25 @@ def test_help_names_every_setting_in_a_sentence(command, capsys, monkeypatch):
         assert entry, field.name
         sentence = " ".join(entry[1].split())
         assert len(sentence.split()) >= 3 and sentence.endswith("."), (field.name, sentence)
+
+
+def test_the_choices_are_those_of_the_functions_that_take_them():
+    """The command line names them again, so that its help need not wait for torch."""
+    from typing import get_args, get_type_hints
+
+    from vae_tutorial import data, families, networks
+    from vae_tutorial.cli.settings import Train
+    from vae_tutorial.training import loop, step
+
+    known = {
+        "likelihood": families.LIKELIHOODS,
+        "posterior": families.POSTERIORS,
+        "activation": networks.ACTIVATIONS,
+        "pixels": data.PIXELS,
+        "objective": step.OBJECTIVES,
+        "optimizer": loop.OPTIMIZERS,
+        "precision": step.PRECISIONS,
+    }
+    hints = get_type_hints(Train)
+    for name, choices in known.items():
+        assert set(get_args(hints[name])) - {"auto"} == set(choices), name

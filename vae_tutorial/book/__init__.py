@@ -1,1 +1,1 @@
-"""What only the book uses: checks, figures, seeds, widgets and weights trained in advance."""
+"""What the book uses: checks, tables, figures, seeds, widgets and weights trained in advance."""

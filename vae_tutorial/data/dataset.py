@@ -87,6 +87,7 @@ class Dataset:
     def with_pixels(self, pixels: str, rng: RandomSource = None) -> Dataset:
         """Grey images with one kind of ``PIXELS``. For ``"dynamic"``, train stays grey; valid and
         test are those of ``"static"``."""
+        inputs.one_of("pixels", pixels, PIXELS)
         if pixels == "grey":
             return self
         if pixels == "threshold":

@@ -31,7 +31,7 @@ class Evidence:
 
     ``value`` is log p̂(x). ``standard_error`` is that of ``value``, by the delta method:
     sd(w) / (√K mean(w)). ``effective_sample_size`` is (Σ w)² / Σ w², from 1 to K.
-    ``pareto_k`` is the shape of the tail of the weights (:func:`vae_tutorial.pareto.pareto_k`).
+    ``pareto_k`` is the shape of the tail of the weights (see ``evaluation.pareto``).
     """
 
     value: Tensor

@@ -1,4 +1,5 @@
-"""The mean over a whole batch, also where several processes hold a part of it each."""
+"""The mean over a whole batch, also where several processes hold a part of it each: what free bits
+need."""
 
 from __future__ import annotations
 

@@ -56,4 +56,4 @@ def keep_freed_memory() -> None:
     (mallopt(3), M_MMAP_THRESHOLD), so that a loop over tensors of some MiB asks for the same pages
     again and again. A block just below the limit of 32 MiB, never touched, is allocated and freed.
     """
-    torch.empty(2**25 - 2**16, dtype=torch.uint8)
+    torch.empty(2**25 - 2**16, dtype=torch.uint8)  # made and freed at once: that is all it takes

@@ -27,8 +27,8 @@ ROWS = 5000  # examples that are transformed and checked at a time, before the f
 class Examples:
     """Batches out of one tensor [N, D] on the model's device, shuffled anew for every epoch.
 
-    The last batch of an epoch may be smaller; ``size`` is that of the others. ``order`` is the
-    generator's state from which the current epoch's order was drawn.
+    The last batch of an epoch may be smaller; ``size`` is that of the others. ``order_state``
+    is the generator's state from which the current epoch's order was drawn.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class Examples:
         self.x, self.batch_size, self.transform = x.to(model.device), batch_size, transform
         self.steps_per_epoch: int = -(-len(x) // batch_size)
         self.size = min(batch_size, len(x))
-        self.order = torch.empty(0, dtype=torch.uint8)
+        self.order_state = torch.empty(0, dtype=torch.uint8)
 
     @cached_property
     def name(self) -> str:
@@ -56,12 +56,12 @@ class Examples:
         within = done % self.steps_per_epoch
         if within:  # in the middle of an epoch: draw its order again
             now = rng.get_state()
-            rng.set_state(self.order)
+            rng.set_state(self.order_state)
             order = torch.randperm(len(self.x), generator=rng)
             rng.set_state(now)
             yield from self._batches(order, rng, within)
         while True:
-            self.order = rng.get_state()
+            self.order_state = rng.get_state()
             yield from self._batches(torch.randperm(len(self.x), generator=rng), rng, 0)
 
     def _batches(self, order: Tensor, rng: torch.Generator, first: int) -> Iterator[Tensor]:
@@ -80,7 +80,7 @@ class Stream:
 
     steps_per_epoch: int | None = None
     size: int | None = None  # nobody knows before the first batch
-    order = torch.empty(0, dtype=torch.uint8)
+    order_state = torch.empty(0, dtype=torch.uint8)
     name = "a stream"
 
     def __init__(self, model: VAE, batches: Iterable[object], transform: Transform | None) -> None:
@@ -119,7 +119,7 @@ def batches_of(
     some.
 
     Raises:
-        TypeError, ValueError: data that this model cannot explain, or that are none.
+        TypeError, ValueError: data that this model cannot explain, or something else than data.
     """
     inputs.positive_int("batch_size", batch_size)
     if isinstance(data, Dataset):

@@ -57,7 +57,7 @@ class Checkpoint:
                 (tensors if isinstance(value, Tensor) else numbers)[key] = value
         tensors |= {
             "rng": state.rng.get_state(),
-            "order": state.batches.order,
+            "order": state.batches.order_state,
             "sums": sums,
         }
         texts = {
@@ -101,7 +101,7 @@ class Checkpoint:
         groups = state.optimizer.state_dict()["param_groups"]
         state.optimizer.load_state_dict({"state": values, "param_groups": groups})
         state.rng.set_state(tensors["rng"])
-        state.batches.order = tensors["order"]
+        state.batches.order_state = tensors["order"]
         state.sums = tensors["sums"].to(device) * float(state.workers.first)
         state.step = int(metadata["step"])
         state.has_terms = metadata["has_terms"] == "True"

@@ -1,10 +1,9 @@
 """Training: one loop, on one screen. What surrounds it stands beside it: where batches come from
-(``batches``), what a step minimizes (``loss``), what a run consists of (``state``), how it is kept
-(``checkpoint``) and how several processes share it (``distributed``)."""
+(``batches``), what a step maximizes (``step``), what a run consists of (``state``), how it is kept
+(``checkpoint``) and how several processes share it (``processes``)."""
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -26,8 +25,8 @@ from vae_tutorial.training.checkpoint import Checkpoint
 from vae_tutorial.training.history import History
 from vae_tutorial.training.processes import Workers
 from vae_tutorial.training.progress import Progress
-from vae_tutorial.training.state import DivergenceError, State
-from vae_tutorial.training.step import PRECISIONS, Loss, Objective, Step, find_objective
+from vae_tutorial.training.state import DivergenceError, State, described
+from vae_tutorial.training.step import PRECISIONS, BatchObjective, Objective, Step, find_objective
 
 __all__ = ["DivergenceError", "History", "fit"]
 
@@ -106,7 +105,8 @@ def fit(
     workers = workers or Workers()
     batches, held_out = batches_of(model, data, batch_size, seed, transform)
     total = total_steps(epochs, steps, batches.steps_per_epoch)
-    every = batches.steps_per_epoch or RECORD_STREAM if every is None else every
+    if every is None:
+        every = batches.steps_per_epoch or RECORD_STREAM
     inputs.positive_int("every", every)
     weight = _schedule("beta", beta)
     rate = _rate(learning_rate, own_optimizer=callable(optimizer))
@@ -116,13 +116,14 @@ def fit(
         "seed": seed,
         "batch_size": batch_size,
         "num_samples": num_samples,
-        "objective": _described(objective),
-        "transform": _described(transform),
+        "objective": described(objective),
+        "transform": described(transform),
         "optimizer": type(descend).__name__,
         "precision": precision,
     }
     state = State(model, descend, rng, batches, settings, workers)
-    gradient = Step(Loss(model, maximized), batches.size, seed, compile, workers)
+    per_batch = BatchObjective(model, maximized, weighted=beta != 1.0)
+    climb = Step(per_batch, batches.size, seed, compile, workers)
     score = partial(_held_out_elbo, model, held_out, seed)
     if checkpoint is not None:
         checkpoint.restore(state)
@@ -136,7 +137,7 @@ def fit(
             eps = standard_normal((num_samples, len(x), model.noise_dim), rng, like=x)
             descend.zero_grad()
             with state.watching():
-                sums = gradient(state.step, x, eps, weight(now))
+                sums = climb(state.step, x, eps, weight(now))
             descend.step()
             state.add(sums)
             if state.step % every == 0 or state.step == total:
@@ -176,23 +177,6 @@ def _in_training(model: VAE, precision: str) -> Iterator[None]:
 def _held_out_elbo(model: VAE, x: Tensor | None, seed: int) -> float | None:
     """The mean ELBO of examples that training does not see, with the same noise at every call."""
     return None if x is None else evaluate_elbo(model, x, rng=seed).value.mean().item()
-
-
-def _described(function: object) -> str | None:
-    """Which function this is, for the identity of a run: its name, what it is made of and what it
-    was given; two functions that compute other things have other descriptions."""
-    if function is None or isinstance(function, str):
-        return function
-    if isinstance(function, partial):
-        given = [repr(a) for a in function.args]
-        given += [f"{name}={value!r}" for name, value in function.keywords.items()]
-        return f"{_described(function.func)}({', '.join(given)})"
-    name = getattr(function, "__qualname__", type(function).__qualname__)
-    code = getattr(getattr(function, "__func__", function), "__code__", None)
-    if code is None:
-        return name
-    parts = code.co_code, [c for c in code.co_consts if not hasattr(c, "co_code")], code.co_names
-    return f"{name} {hashlib.sha256(repr(parts).encode()).hexdigest()[:8]}"
 
 
 def _schedule(name: str, value: float | Schedule) -> Schedule:

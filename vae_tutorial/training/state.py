@@ -8,10 +8,12 @@ import hashlib
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import Module
 
 from vae_tutorial.model import VAE
 from vae_tutorial.training.batches import Batches
@@ -26,6 +28,9 @@ class DivergenceError(RuntimeError):
 
 class State:
     """Model, optimizer, generator, order of the examples, history, and sums since the last record.
+
+    After each step the loop calls ``add``; every hundred steps ``check``, which keeps a good state
+    or goes back to the last one; and at a record ``record``, which checks first.
 
     ``sums`` holds the objective, the reconstruction, the KL and the number of examples, in double
     precision on the model's device. ``settings`` say which run this is, for checkpoints.
@@ -53,7 +58,9 @@ class State:
     def identity(self) -> dict[str, Any]:
         """Which run this is: what a checkpoint must agree with."""
         shapes = {name: list(p.shape) for name, p in self.model.named_parameters()}
-        model = hashlib.sha256(repr(self.model).encode()).hexdigest()[:12]
+        families = (self.model.posterior, self.model.likelihood, self.model.prior_network)
+        layers = [repr(self.model), *(described(f) for f in families if not isinstance(f, Module))]
+        model = hashlib.sha256(repr(layers).encode()).hexdigest()[:12]
         return {
             **self.settings,
             "data": self.batches.name,
@@ -176,6 +183,23 @@ class State:
         if valid_elbo is not None:
             self.history.valid_elbo.append(valid_elbo)
         self.sums = torch.zeros_like(self.sums)
+
+
+def described(function: object) -> str | None:
+    """Which function this is, for the identity of a run: its name, what it is made of and what it
+    was given; two functions that compute other things have other descriptions."""
+    if function is None or isinstance(function, str):
+        return function
+    if isinstance(function, partial):
+        given = [repr(a) for a in function.args]
+        given += [f"{name}={value!r}" for name, value in function.keywords.items()]
+        return f"{described(function.func)}({', '.join(given)})"
+    name = getattr(function, "__qualname__", type(function).__qualname__)
+    code = getattr(getattr(function, "__func__", function), "__code__", None)
+    if code is None:
+        return name
+    parts = code.co_code, [c for c in code.co_consts if not hasattr(c, "co_code")], code.co_names
+    return f"{name} {hashlib.sha256(repr(parts).encode()).hexdigest()[:8]}"
 
 
 def _raised_in(package: str, error: BaseException) -> bool:

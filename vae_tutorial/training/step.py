@@ -49,17 +49,18 @@ def find_objective(objective: str | Objective, beta: object) -> Objective:
     return OBJECTIVES[objective]
 
 
-class Loss(nn.Module):
+class BatchObjective(nn.Module):
     """The sums over a batch of the objective and of its ELBO's two terms, in nats.
 
     The objective is a function f(model, x, eps=eps) of examples [B, D] and noise [L, B, J], as
     those of ``objectives`` are. It returns what to maximize, one value per example [B]; an
-    ``Elbo``, of which reconstruction − beta · kl is maximized; or a value and an ``Elbo``.
+    ``Elbo``, of which reconstruction − beta · kl is maximized; or a value and an ``Elbo``, which
+    is only recorded. ``weighted`` says that beta is not 1 throughout.
     """
 
-    def __init__(self, model: VAE, objective: Objective) -> None:
+    def __init__(self, model: VAE, objective: Objective, weighted: bool = False) -> None:
         super().__init__()
-        self.model, self.objective = model, objective
+        self.model, self.objective, self.weighted = model, objective, weighted
 
     def forward(self, x: Tensor, eps: Tensor, beta: Tensor) -> tuple[Tensor, Tensor | None]:
         """(objective, [reconstruction, kl] without gradient or None), summed over the batch."""
@@ -68,6 +69,11 @@ class Loss(nn.Module):
             reconstruction, kl = _sum(found.reconstruction, x), _sum(found.kl, x)
             terms = torch.stack([reconstruction.detach(), kl.detach()])
             return reconstruction - beta * kl, terms
+        if self.weighted:
+            raise ValueError(
+                f"beta must be 1 with an objective that returns {type(found).__name__}: it "
+                f"weights the KL of an Elbo; let the objective return one, or leave beta out"
+            )
         if isinstance(found, Tensor):
             return _sum(found, x), None
         value, elbo = found
@@ -97,7 +103,7 @@ class Step:
     """Computes the gradient of the mean objective of a batch, over all processes.
 
     Args:
-        loss: the loss.
+        objective: what is maximized.
         size: examples in a batch of full size; that of the first batch if it is None.
         seed: decides, with the number of the step, what layers draw that take no generator, such
             as dropout.
@@ -107,32 +113,37 @@ class Step:
     """
 
     def __init__(
-        self, loss: Loss, size: int | None, seed: int, compile: bool, workers: Workers
+        self,
+        objective: BatchObjective,
+        size: int | None,
+        seed: int,
+        compile: bool,
+        workers: Workers,
     ) -> None:
         self.size, self.seed, self.workers = size, seed, workers
-        self.model = loss.model
-        self.loss = workers.share(loss)
-        self.compiled = torch.compile(self.loss, dynamic=False) if compile else None
+        self.model = objective.model
+        self.objective = workers.share(objective)
+        self.compiled = torch.compile(self.objective, dynamic=False) if compile else None
 
     def __call__(self, number: int, x: Tensor, eps: Tensor, beta: float) -> Sums:
         """The sums over this process's part of the whole batch x [B, D] with noise eps [L, B, J];
         the gradient is left in the parameters."""
         self.size = self.size or len(x)
-        loss: Callable[..., tuple[Tensor, Tensor | None]] = self.loss
+        objective: Callable[..., tuple[Tensor, Tensor | None]] = self.objective
         if self.compiled is not None and len(x) == self.size:
-            loss = self.compiled
+            objective = self.compiled
         workers, scale = self.workers, self.workers.scale(len(x))
         part, noise = workers.part(x), workers.part(eps, dim=1)
         weight = torch.tensor(beta, device=x.device)
         with self._surroundings(number, counted=scale > 0):
-            value, terms = loss(part, noise, weight)
+            value, terms = objective(part, noise, weight)
         value.backward(gradient=torch.tensor(-scale, device=x.device))
         return Sums(value.detach(), terms, len(part) if scale else 0)
 
     @contextmanager
     def _surroundings(self, number: int, counted: bool) -> Iterator[None]:
-        """A seed for every step and process; the data were checked before; the whole batch's mean
-        is that over all processes."""
+        """Where the objective is computed: with a seed for every step and process, without looking
+        at data that were checked before, and with ``batch_mean`` taken over all processes."""
         seed = hash((self.seed, number, self.workers.rank)) % 2**63
         self.model.checks_data = False
         try:
