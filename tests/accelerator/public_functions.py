@@ -146,6 +146,7 @@ def family(kind: families.DiagonalGaussian | families.FullGaussian, at: Place) -
 def gaussians(at: Place) -> object:
     for variance in ("predicted", "shared", "fixed"):
         p = families.Gaussian(variance).to(at.device)
+        assert variance in repr(p)
         yield p(at.normal(B, p.num_parameters(D))).log_prob(at.x)
 
 
