@@ -167,9 +167,14 @@ def draw_twice(x, rng):
     return data.binarize(data.binarize(x, rng), rng)
 
 
+def free(nats):
+    return lambda m, x, eps: objectives.free_bits(m, x, nats=nats, eps=eps)
+
+
 @pytest.mark.parametrize(
     ("first", "second", "words"),
     [
+        ({"objective": free(0.1)}, {"objective": free(0.2)}, "objective 'free.*lambda"),
         ({}, {"activation": "relu"}, "with layers other ones"),
         ({}, {"posterior": "full", "latent_dim": 1}, "with (parameters|layers) other ones"),
         ({"objective": partial(objectives.free_bits, nats=0.1)},
@@ -180,7 +185,8 @@ def draw_twice(x, rng):
         ({"transform": draw}, {"transform": draw_twice}, "transform 'draw .*, not 'draw_twice"),
         ({"transform": draw}, {}, "transform 'draw .*, not None"),
     ],
-    ids=["tanh for relu", "posterior", "free bits", "lambdas", "transforms", "no transform"],
+    ids=["what a closure holds", "tanh for relu", "posterior", "free bits", "lambdas",
+         "transforms", "no transform"],
 )  # fmt: skip
 def test_another_model_objective_or_transform_is_refused(tmp_path, first, second, words):
     """Tensors of the same names and shapes do not make the same run."""

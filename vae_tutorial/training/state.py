@@ -198,7 +198,11 @@ def described(function: object) -> str | None:
     code = getattr(getattr(function, "__func__", function), "__code__", None)
     if code is None:
         return name
-    parts = code.co_code, [c for c in code.co_consts if not hasattr(c, "co_code")], code.co_names
+    cells = [cell.cell_contents for cell in getattr(function, "__closure__", None) or ()]
+    given = [*cells, *(getattr(function, "__defaults__", None) or ())]
+    plain = [v for v in given if isinstance(v, (int, float, str, tuple, type(None)))]
+    consts = [c for c in code.co_consts if not hasattr(c, "co_code")]
+    parts = code.co_code, consts, code.co_names, plain
     return f"{name} {hashlib.sha256(repr(parts).encode()).hexdigest()[:8]}"
 
 
